@@ -1,0 +1,7 @@
+//! Video files in, `pixel_values` out.
+
+mod error;
+mod frames;
+
+pub use error::{Error, Result};
+pub use frames::Frames;
