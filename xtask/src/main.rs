@@ -1,1 +1,41 @@
-fn main() {}
+//! Chores of this workspace, run as `cargo xtask <command>`.
+//!
+//! Whatever needs Python runs in an environment of its own, see [`python`]; nothing else in the workspace needs it.
+
+mod python;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::python::Environment;
+use crate::workspace::Workspace;
+
+/// Chores of this workspace.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the pinned Python environment and run a command of it, its interpreter by default
+    Python {
+        /// Arguments for the interpreter
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::find()?;
+    match arguments.command {
+        Command::Python { arguments } => {
+            Environment::open(&workspace)?.run(arguments)?;
+        }
+    }
+    Ok(())
+}
