@@ -1,0 +1,41 @@
+//! The trait for things that outlive a run.
+
+use std::sync::Arc;
+
+use crate::{BackwardStream, Linear, LinearBlock, Result, Stream, Tensor, View, WeightFormat};
+
+/// Makes what lives longer than one forward pass, and opens streams to run ops in.
+pub trait Backend: Send + Sync {
+    /// The name it can be opened by, with what it found: `cpu:avx512`, `cuda:0`.
+    fn name(&self) -> &str;
+
+    /// Copies norm weights, position tables and the like; complete on return. Keeps the element type.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    fn upload(&self, data: &View<'_>) -> Result<Tensor>;
+
+    /// Packs a linear layer from blocks stacked along the output features, whatever types they have on disk.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when blocks disagree; [`crate::Error::Unsupported`] for a format it lacks.
+    fn pack_linear(&self, blocks: &[LinearBlock<'_>], format: WeightFormat) -> Result<Linear>;
+
+    /// Packs again in place, after an optimiser step changed the weights `(out, in)` and the bias `(out)`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] when the sizes differ from the layer's.
+    fn repack(&self, linear: &mut Linear, weight: &Tensor, bias: Option<&Tensor>) -> Result<()>;
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// What the device says.
+    fn stream(self: Arc<Self>) -> Result<Box<dyn Stream>>;
+
+    /// Opens a stream that can also train.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unsupported`] where a backend only runs forward.
+    fn backward_stream(self: Arc<Self>) -> Result<Box<dyn BackwardStream>>;
+}

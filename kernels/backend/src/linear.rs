@@ -1,0 +1,96 @@
+//! Packed weights.
+
+use std::{any::Any, fmt};
+
+use crate::{Error, Result, View};
+
+/// The precision weights are kept in. Products are always accumulated in `f32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WeightFormat {
+    /// Single precision.
+    F32,
+    /// bfloat16.
+    Bf16,
+}
+
+impl fmt::Display for WeightFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// Some output features of a linear layer. A layer is packed from one or more blocks stacked in order, so
+/// that separate q, k and v matrices become one fused layer without a copy on the host.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearBlock<'a> {
+    /// `(out, in)`.
+    pub weight: View<'a>,
+    /// `(out)`; `None` is all zeros.
+    pub bias: Option<View<'a>>,
+}
+
+/// Weights in the form one backend packed them. Each backend has a type of its own.
+pub trait PackedWeights: Any + Send + Sync {}
+
+/// A linear layer `y = x·Wᵀ + b`: packed once at load, opaque, and known to the backend that packed it.
+pub struct Linear {
+    in_features: usize,
+    out_features: usize,
+    format: WeightFormat,
+    packed: Box<dyn PackedWeights>,
+}
+
+impl Linear {
+    /// Wraps packed weights. For backends; everyone else calls [`crate::Backend::pack_linear`].
+    pub fn from_packed(
+        in_features: usize,
+        out_features: usize,
+        format: WeightFormat,
+        packed: impl PackedWeights,
+    ) -> Self {
+        Self { in_features, out_features, format, packed: Box::new(packed) }
+    }
+
+    /// The width of a row of x.
+    pub fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// The width of a row of y.
+    pub fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    /// The precision of the weights.
+    pub fn format(&self) -> WeightFormat {
+        self.format
+    }
+
+    /// The packed weights, if backend `expected` packed them.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] when another backend did.
+    pub fn packed<P: PackedWeights>(&self, op: &'static str, expected: &str) -> Result<&P> {
+        let any: &dyn Any = &*self.packed;
+        any.downcast_ref().ok_or_else(|| Error::Foreign { op, expected: expected.to_owned() })
+    }
+
+    /// As [`Linear::packed`], to write to.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] when another backend packed them.
+    pub fn packed_mut<P: PackedWeights>(&mut self, op: &'static str, expected: &str) -> Result<&mut P> {
+        let any: &mut dyn Any = &mut *self.packed;
+        any.downcast_mut().ok_or_else(|| Error::Foreign { op, expected: expected.to_owned() })
+    }
+}
+
+impl fmt::Debug for Linear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linear {} -> {} {}", self.in_features, self.out_features, self.format)
+    }
+}
