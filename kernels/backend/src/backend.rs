@@ -21,7 +21,8 @@ pub trait Backend: Send + Sync {
     /// [`crate::Error::Shape`] when blocks disagree; [`crate::Error::Unsupported`] for a format it lacks.
     fn pack_linear(&self, blocks: &[LinearBlock<'_>], format: WeightFormat) -> Result<Linear>;
 
-    /// Packs again in place, after an optimiser step changed the weights `(out, in)` and the bias `(out)`.
+    /// Packs again in place, after an optimiser step changed the weights `(out, in)` and the bias `(out)`. As
+    /// in [`LinearBlock`], a bias of `None` is all zeros.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] when the sizes differ from the layer's.

@@ -49,7 +49,8 @@ pub trait BackwardStream: Stream {
     /// [`crate::Error::Shape`].
     fn add(&mut self, src: Rows<'_>, dst: RowsMut<'_>) -> Result<()>;
 
-    /// Dropout in place, forward and backward alike: the mask is drawn from the seed.
+    /// Dropout in place, forward and backward alike: element `i` in row-major order is multiplied by
+    /// [`Dropout::factor`]`(i)`.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] for a probability outside `[0, 1)`.

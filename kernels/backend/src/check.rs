@@ -4,7 +4,7 @@
 
 use crate::{
     AttentionOptions, BackwardStream, DType, Dropout, Epilogue, Error, LayerNorm, Layout, Linear,
-    LinearBlock, PatchGeometry, Result, RowDims, Shape, Tensor,
+    LinearBlock, PatchGeometry, Result, RowDims, Shape, Tensor, View,
 };
 
 /// The sizes of a video and of its patches.
@@ -117,10 +117,18 @@ pub fn indices(op: &'static str, indices: &[i32], bound: usize) -> Result<()> {
     }
 }
 
+/// `data` is of a float type.
+fn float_view(op: &'static str, operand: &'static str, data: &View<'_>) -> Result<()> {
+    if data.dtype() == DType::I32 {
+        return Err(Error::DType { op, operand, expected: DType::F32, found: DType::I32 });
+    }
+    Ok(())
+}
+
 /// Blocks of a linear layer agree; returns `(in, out)`.
 ///
 /// # Errors
-/// [`Error::Shape`].
+/// [`Error::Shape`], [`Error::DType`] for integers.
 pub fn linear_blocks(blocks: &[LinearBlock<'_>]) -> Result<(usize, usize)> {
     const OP: &str = "pack_linear";
     let Some(first) = blocks.first() else {
@@ -131,6 +139,10 @@ pub fn linear_blocks(blocks: &[LinearBlock<'_>]) -> Result<(usize, usize)> {
     for block in blocks {
         match **block.weight.shape() {
             [out, width] if width == in_features && out > 0 && width > 0 => {
+                float_view(OP, "weight", &block.weight)?;
+                if let Some(bias) = &block.bias {
+                    float_view(OP, "bias", bias)?;
+                }
                 if let Some(bias) = &block.bias
                     && **bias.shape() != [out]
                 {
@@ -192,19 +204,25 @@ pub fn linear(
 /// The operands of `layer_norm`.
 ///
 /// # Errors
-/// [`Error::Shape`].
+/// [`Error::Shape`]; [`Error::DType`] for an affine part or stats that are not f32.
 pub fn layer_norm(x: RowDims, norm: &LayerNorm, y: RowDims, stats: Option<&Tensor>) -> Result<()> {
     const OP: &str = "layer_norm";
     shape(OP, "weight", &norm.weight, &[x.width])?;
     shape(OP, "bias", &norm.bias, &[x.width])?;
+    dtype(OP, "weight", &norm.weight, DType::F32)?;
+    dtype(OP, "bias", &norm.bias, DType::F32)?;
     same_rows(OP, x, y)?;
-    stats.map_or(Ok(()), |stats| shape(OP, "stats", stats, &[x.total(), 2]))
+    if let Some(stats) = stats {
+        shape(OP, "stats", stats, &[x.total(), 2])?;
+        dtype(OP, "stats", stats, DType::F32)?;
+    }
+    Ok(())
 }
 
 /// The operands of `attention`.
 ///
 /// # Errors
-/// [`Error::Shape`].
+/// [`Error::Shape`]; [`Error::DType`] for stats that are not f32.
 pub fn attention(
     op: &'static str,
     qkv: &Tensor,
@@ -236,6 +254,7 @@ pub fn attention(
     }
     if let Some(stats) = stats {
         shape(op, "stats", stats, &[batch, num_heads, tokens])?;
+        dtype(op, "stats", stats, DType::F32)?;
     }
     Ok(AttentionDims { batch, tokens, num_heads, head_dim: width / 3 / num_heads })
 }

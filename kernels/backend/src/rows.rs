@@ -5,12 +5,12 @@
 
 use std::ops::Range;
 
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Shape, Tensor};
 
 /// Rows `offset..offset + rows` of each of `batch` samples of `rows_per_sample` rows of `width` elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowDims {
-    /// B; 1 for a tensor of two dimensions.
+    /// B; 1 for a tensor of two dimensions, the product of all but the last two for one of more than three.
     pub batch: usize,
     /// The rows of each sample that are seen.
     pub rows: usize,
@@ -25,10 +25,9 @@ pub struct RowDims {
 impl RowDims {
     fn of(tensor: &Tensor) -> Self {
         let (batch, rows, width) = match **tensor.shape() {
-            [batch, rows, width] => (batch, rows, width),
-            [rows, width] => (1, rows, width),
+            [ref leading @ .., rows, width] => (leading.iter().product(), rows, width),
             [width] => (1, 1, width),
-            _ => (0, 0, 0),
+            [] => (1, 1, 1),
         };
         Self { batch, rows, width, rows_per_sample: rows, offset: 0 }
     }
@@ -47,6 +46,14 @@ impl RowDims {
     /// The rows seen, over all samples.
     pub fn total(&self) -> usize {
         self.batch * self.rows
+    }
+
+    /// Whether these rows lie in a tensor of `elements` elements. Always, for rows made by [`Rows::range`] or
+    /// `into()`; a backend asks because the fields are public.
+    pub fn fit(&self, elements: usize) -> bool {
+        let held = Shape::from([self.batch, self.rows_per_sample, self.width]).checked_elements();
+        let end = self.offset.checked_add(self.rows);
+        held == Some(elements) && end.is_some_and(|end| end <= self.rows_per_sample)
     }
 
     /// The index in memory of the `row`-th row seen of sample `sample`.

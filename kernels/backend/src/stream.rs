@@ -89,10 +89,10 @@ pub trait Stream: Send {
     /// [`Error::Shape`], [`Error::Foreign`].
     fn linear(&mut self, x: Rows<'_>, linear: &Linear, epilogue: Epilogue<'_>, y: RowsMut<'_>) -> Result<()>;
 
-    /// Layer norm of each row. `stats (rows, 2)` keeps mean and 1/sqrt(var + eps) for backward.
+    /// Layer norm of each row. `stats (rows, 2)`, f32, keeps mean and 1/sqrt(var + eps) for backward.
     ///
     /// # Errors
-    /// [`Error::Shape`].
+    /// [`Error::Shape`], [`Error::DType`].
     fn layer_norm(
         &mut self,
         x: Rows<'_>,
@@ -101,11 +101,12 @@ pub trait Stream: Send {
         stats: Option<&mut Tensor>,
     ) -> Result<()>;
 
-    /// `qkv (B, N, 3·D)` to `context (B, N, D)`; the scores never reach memory. `stats (B, h, N)` keeps the
-    /// logarithm of each softmax denominator (of the scaled scores) for backward.
+    /// `qkv (B, N, 3·D)` to `context (B, N, D)`; the scores never reach memory. `stats (B, h, N)`, f32,
+    /// keeps the logarithm of each softmax denominator (of the scaled scores) for backward. Dropout multiplies
+    /// the probability at flat index `i` of `(B, h, N, N)` by [`crate::Dropout::factor`]`(i)`.
     ///
     /// # Errors
-    /// [`Error::Shape`]; [`Error::Unsupported`] for dropout where the backend does not train.
+    /// [`Error::Shape`], [`Error::DType`]; [`Error::Unsupported`] for dropout where the backend does not train.
     fn attention(
         &mut self,
         qkv: &Tensor,
@@ -114,7 +115,8 @@ pub trait Stream: Send {
         stats: Option<&mut Tensor>,
     ) -> Result<()>;
 
-    /// The softmax of the scaled scores, `(B, h, N, N)`. Slow; for `output_attentions`.
+    /// The softmax of the scaled scores, after dropout if there is any, `(B, h, N, N)`. Slow; for
+    /// `output_attentions`.
     ///
     /// # Errors
     /// As [`Stream::attention`].
