@@ -87,10 +87,19 @@ impl Activation {
         NAMES
     }
 
-    /// f(x).
+    /// f(x), rounded once.
     pub fn value(self, x: f32) -> f32 {
-        let x = f64::from(x);
-        let y = match self {
+        self.value_f64(x.into()) as f32
+    }
+
+    /// f′(x), rounded once, with the subgradient that the reference's autograd takes at a kink.
+    pub fn derivative(self, x: f32) -> f32 {
+        self.derivative_f64(x.into()) as f32
+    }
+
+    /// f(x).
+    pub fn value_f64(self, x: f64) -> f64 {
+        match self {
             Self::Identity => x,
             Self::Gelu => gelu(x),
             Self::Gelu10 => clip(gelu(x), -10.0, 10.0),
@@ -109,13 +118,11 @@ impl Activation {
             Self::Laplace => {
                 0.5 * (1.0 + libm::erf((x - LAPLACE_MEAN) / (LAPLACE_STD * std::f64::consts::SQRT_2)))
             }
-        };
-        y as f32
+        }
     }
 
     /// f′(x), with the subgradient that the reference's autograd takes at a kink.
-    pub fn derivative(self, x: f32) -> f32 {
-        let x = f64::from(x);
+    pub fn derivative_f64(self, x: f64) -> f64 {
         let within = |low: f64, high: f64| f64::from(u8::from(x > low && x < high));
         let y = match self {
             Self::Identity => 1.0,
@@ -167,7 +174,7 @@ impl Activation {
             }
         };
         // A comparison hides NaN; the reference's gradient of NaN is NaN for every smooth function.
-        if x.is_nan() { f32::NAN } else { y as f32 }
+        if x.is_nan() { f64::NAN } else { y }
     }
 }
 
