@@ -1,0 +1,171 @@
+//! Where weights come from: a file, memory, or a generator.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use kernels_backend::{DType, Shape, View};
+
+use crate::{Error, Result};
+
+/// Named tensors to build a model from. Keys are those of transformers, in any dialect, with or without the
+/// `videomae.` prefix; the [`WeightLoader`](super::WeightLoader) reconciles them.
+pub trait WeightSource {
+    /// What to call this source in messages: a path, or what it is.
+    fn name(&self) -> String;
+
+    /// Every key, each once.
+    fn keys(&self) -> Vec<String>;
+
+    /// The sizes of the tensor stored under exactly this key; `None` when there is none. Worth overriding where
+    /// the shape is known without the content.
+    ///
+    /// # Errors
+    /// As [`WeightSource::get`].
+    fn shape(&self, key: &str) -> Result<Option<Vec<usize>>> {
+        Ok(self.get(key)?.map(|data| data.shape().to_vec()))
+    }
+
+    /// The tensor stored under exactly this key; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] when the tensor exists but cannot be read as weights.
+    fn get(&self, key: &str) -> Result<Option<WeightData<'_>>>;
+}
+
+/// One tensor: borrowed from a mapped file, or made for this call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightData<'a> {
+    shape: Vec<usize>,
+    dtype: DType,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> WeightData<'a> {
+    /// Little-endian elements in row-major order.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the bytes are not those of `shape` and `dtype`.
+    pub fn new(shape: &[usize], dtype: DType, bytes: impl Into<Cow<'a, [u8]>>) -> Result<Self> {
+        let bytes = bytes.into();
+        let wanted = shape.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(d));
+        if wanted != Some(bytes.len()) {
+            let expected = format!("the bytes of {dtype} {shape:?}");
+            return Err(Error::input("weight", expected, format!("{} bytes", bytes.len())));
+        }
+        Ok(Self { shape: shape.to_vec(), dtype, bytes })
+    }
+
+    /// Single-precision elements in row-major order.
+    ///
+    /// # Errors
+    /// As [`WeightData::new`].
+    pub fn f32(shape: &[usize], data: &[f32]) -> Result<Self> {
+        let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        Self::new(shape, DType::F32, bytes)
+    }
+
+    /// The sizes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// All bytes, little-endian.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What a backend uploads or packs.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with more dimensions than a [`Shape`] holds; no weight of a VideoMAE has so many.
+    pub fn view(&self) -> Result<View<'_>> {
+        if self.shape.len() > Shape::MAX_RANK {
+            let expected = format!("at most {} dimensions", Shape::MAX_RANK);
+            return Err(Error::input("weight", expected, self.shape.len().to_string()));
+        }
+        Ok(View::new(Shape::new(&self.shape), self.dtype, &self.bytes)?)
+    }
+
+    /// All elements, widened to `f32`.
+    ///
+    /// # Errors
+    /// As [`WeightData::view`].
+    pub fn to_f32(&self) -> Result<Vec<f32>> {
+        Ok(self.view()?.to_f32())
+    }
+
+    /// The same tensor, owning its bytes.
+    pub fn into_owned(self) -> WeightData<'static> {
+        WeightData { shape: self.shape, dtype: self.dtype, bytes: Cow::Owned(self.bytes.into_owned()) }
+    }
+
+    /// Whether every element is zero (of either sign).
+    pub(super) fn is_all_zero(&self) -> bool {
+        // Negative zero is a lone sign bit, which lies in the last byte of a little-endian element.
+        let size = self.dtype.size();
+        let element_is_zero = |element: &[u8]| {
+            let (sign, rest) = element.split_last().map_or((0, element), |(last, rest)| (*last, rest));
+            sign & 0x7f == 0 && rest.iter().all(|&byte| byte == 0)
+        };
+        !self.bytes.is_empty() && self.bytes.chunks_exact(size).all(element_is_zero)
+    }
+}
+
+/// Weights in memory, by key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WeightMap {
+    tensors: BTreeMap<String, WeightData<'static>>,
+}
+
+impl WeightMap {
+    /// No weights.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds or replaces a tensor.
+    pub fn insert(&mut self, key: impl Into<String>, data: WeightData<'_>) -> Option<WeightData<'static>> {
+        self.tensors.insert(key.into(), data.into_owned())
+    }
+
+    /// Takes a tensor out.
+    pub fn remove(&mut self, key: &str) -> Option<WeightData<'static>> {
+        self.tensors.remove(key)
+    }
+
+    /// A copy of everything another source holds.
+    ///
+    /// # Errors
+    /// As [`WeightSource::get`].
+    pub fn copy_of(source: &dyn WeightSource) -> Result<Self> {
+        let mut map = Self::new();
+        for key in source.keys() {
+            if let Some(data) = source.get(&key)? {
+                map.insert(key, data);
+            }
+        }
+        Ok(map)
+    }
+}
+
+impl WeightSource for WeightMap {
+    fn name(&self) -> String {
+        "weights in memory".to_owned()
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.tensors.keys().cloned().collect()
+    }
+
+    fn get(&self, key: &str) -> Result<Option<WeightData<'_>>> {
+        Ok(self.tensors.get(key).map(|data| WeightData {
+            shape: data.shape.clone(),
+            dtype: data.dtype,
+            bytes: Cow::Borrowed(&data.bytes),
+        }))
+    }
+}
