@@ -1,0 +1,212 @@
+//! The encoder as a model of its own.
+
+use std::{fmt, path::Path, sync::Arc};
+
+use kernels_backend::{Backend, LayerNorm, Stream, Tensor, View, WeightFormat, enter};
+
+use crate::{
+    Result, VideoMAEConfig,
+    checkpoint::{Architecture, Checkpoint, LoadOptions, LoadReport, WeightLoader, WeightSource},
+    embeddings::Embeddings,
+    encoder::Encoder,
+    inputs::{ClipDims, TokenSplit, VideoInputs},
+    layer::LayerScratch,
+    outputs::{HostTensor, Record},
+    packer::Packer,
+    session::{EncoderSlots, Session},
+};
+
+/// The bare encoder: clips in, one vector per visible token out.
+pub struct VideoMAEModel {
+    pub(crate) config: VideoMAEConfig,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) embeddings: Embeddings,
+    pub(crate) encoder: Encoder,
+    /// The final norm; mean-pooling models have theirs in the head.
+    pub(crate) layernorm: Option<LayerNorm>,
+}
+
+/// What [`VideoMAEModel`] returns. S tokens: all N, or the V visible ones in ascending order.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ModelOutput {
+    /// `(B, S, D)`; through the final layer norm only where `use_mean_pooling` is false.
+    pub last_hidden_state: HostTensor,
+    /// L + 1 arrays `(B, S, D)` if asked for: the input of the first layer, then every layer's output, the last
+    /// one before the final layer norm.
+    pub hidden_states: Vec<HostTensor>,
+    /// L arrays of probabilities `(B, h, S, S)` if asked for.
+    pub attentions: Vec<HostTensor>,
+}
+
+impl VideoMAEModel {
+    /// Loads a checkpoint: a directory with `config.json` and weights.
+    ///
+    /// # Errors
+    /// What reading the configuration and the weights says; [`crate::Error::Load`] for weights that do not make
+    /// this model.
+    pub fn from_pretrained(
+        directory: impl AsRef<Path>,
+        backend: Arc<dyn Backend>,
+        options: &LoadOptions,
+    ) -> Result<(Self, LoadReport)> {
+        let config = VideoMAEConfig::from_pretrained(&directory)?;
+        Self::from_weights(config, &Checkpoint::open(&directory)?, backend, options)
+    }
+
+    /// Builds the model from any source of weights, such as [`crate::checkpoint::FreshWeights`].
+    ///
+    /// # Errors
+    /// As [`Self::from_pretrained`].
+    pub fn from_weights(
+        config: VideoMAEConfig,
+        source: &dyn WeightSource,
+        backend: Arc<dyn Backend>,
+        options: &LoadOptions,
+    ) -> Result<(Self, LoadReport)> {
+        let loader = WeightLoader::new(source, &config, Architecture::Model, *options)?;
+        let packer = Packer::new(loader.root(), &*backend, WeightFormat::F32);
+        let model = Self::load(&packer, &config, &backend)?;
+        Ok((model, loader.finish()?))
+    }
+
+    /// Takes the encoder's part of any of the three models.
+    pub(crate) fn load(
+        packer: &Packer<'_>,
+        config: &VideoMAEConfig,
+        backend: &Arc<dyn Backend>,
+    ) -> Result<Self> {
+        let packer = packer.sub("videomae");
+        let norm = || packer.layer_norm("layernorm", config.hidden_size, config.layer_norm_eps as f32);
+        Ok(Self {
+            embeddings: Embeddings::load(&packer.sub("embeddings"), config)?,
+            encoder: Encoder::load(&packer.sub("encoder"), config)?,
+            layernorm: (!config.use_mean_pooling).then(norm).transpose()?,
+            config: config.clone(),
+            backend: Arc::clone(backend),
+        })
+    }
+
+    /// The configuration the model was built from.
+    pub fn config(&self) -> &VideoMAEConfig {
+        &self.config
+    }
+
+    /// A session to run this model in.
+    ///
+    /// # Errors
+    /// What the backend says of opening a stream.
+    pub fn session(&self) -> Result<Session> {
+        Session::new(Arc::clone(&self.backend))
+    }
+
+    /// Runs the model.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] for anything wrong with the inputs; what the backend says otherwise.
+    pub fn forward(&self, session: &mut Session, inputs: &VideoInputs<'_>) -> Result<ModelOutput> {
+        let mut output = ModelOutput::default();
+        self.forward_into(session, inputs, &mut output)?;
+        Ok(output)
+    }
+
+    /// As [`VideoMAEModel::forward`], into an output whose memory is used again.
+    ///
+    /// # Errors
+    /// As [`VideoMAEModel::forward`].
+    pub fn forward_into(
+        &self,
+        session: &mut Session,
+        inputs: &VideoInputs<'_>,
+        output: &mut ModelOutput,
+    ) -> Result<()> {
+        inputs.refuse_labels("the bare model")?;
+        let (dims, split) = self.check(inputs)?;
+        let Session { stream, slots } = session;
+        let stream = &mut **stream;
+        let visible = split.map(|split| slots.visible.write(stream, &split.visible()?)).transpose()?;
+        let mut run = self.prepare(stream, &mut slots.encoder, inputs, dims, visible.as_deref())?;
+        let ModelOutput { last_hidden_state, hidden_states, attentions } = output;
+        let mut record = Record::new(&self.config, inputs, hidden_states, attentions);
+        enter(stream, |s| {
+            self.encode(s, &mut run, &mut record)?;
+            let last = self.last_hidden_state(s, &mut run)?;
+            last_hidden_state.read(s, last)
+        })
+    }
+
+    /// Checks the inputs against the configuration.
+    pub(crate) fn check(&self, inputs: &VideoInputs<'_>) -> Result<(ClipDims, Option<TokenSplit>)> {
+        let dims = inputs.check(self.config.num_channels, self.embeddings.geometry)?;
+        let split = inputs.bool_masked_pos.map(|mask| TokenSplit::of(mask, dims)).transpose()?;
+        Ok((dims, split))
+    }
+
+    /// Brings the pixels to the backend and gives every activation of the encoder its shape.
+    pub(crate) fn prepare<'a>(
+        &self,
+        stream: &mut dyn Stream,
+        slots: &'a mut EncoderSlots,
+        inputs: &VideoInputs<'_>,
+        dims: ClipDims,
+        visible: Option<&'a Tensor>,
+    ) -> Result<EncoderRun<'a>> {
+        let VideoMAEConfig { hidden_size, num_attention_heads, .. } = self.config;
+        let ClipDims { batch, tokens, patch } = dims;
+        let seen = visible.map_or(tokens, |visible| visible.shape()[1]);
+        let probabilities = match inputs.output_attentions(&self.config) {
+            true => Some(slots.probabilities.rows(stream, [batch, num_attention_heads, seen, seen])?),
+            false => None,
+        };
+        Ok(EncoderRun {
+            pixel_values: slots.pixel_values.write(stream, &View::f32(inputs.shape, inputs.pixel_values)?)?,
+            visible,
+            positions: slots.positions.prepare(stream, tokens, hidden_size)?,
+            patches: slots.patches.rows(stream, [batch, seen, patch])?,
+            hidden: slots.hidden.rows(stream, [batch, seen, hidden_size])?,
+            scratch: slots.layer.prepare(stream, &self.config, batch, seen)?,
+            probabilities,
+        })
+    }
+
+    /// Embeddings and all layers; `run.hidden` then holds the last layer's output, before any final norm.
+    pub(crate) fn encode(
+        &self,
+        s: &mut dyn Stream,
+        run: &mut EncoderRun<'_>,
+        record: &mut Record<'_>,
+    ) -> Result<()> {
+        let EncoderRun { pixel_values, visible, positions, patches, hidden, scratch, probabilities } = run;
+        self.embeddings.forward(s, pixel_values, *visible, positions, patches, hidden)?;
+        self.encoder.forward(s, hidden, scratch, probabilities.as_deref_mut(), record)
+    }
+
+    /// What the model shows of the last layer: through the final norm if there is one. `(B, S, D)`
+    pub(crate) fn last_hidden_state<'a>(
+        &self,
+        s: &mut dyn Stream,
+        run: &'a mut EncoderRun<'_>,
+    ) -> Result<&'a Tensor> {
+        let Some(layernorm) = &self.layernorm else { return Ok(run.hidden) };
+        s.layer_norm((&*run.hidden).into(), layernorm, (&mut *run.scratch.normed).into(), None)?;
+        Ok(run.scratch.normed)
+    }
+}
+
+/// The encoder's inputs on the backend, and its activations in their shapes.
+pub(crate) struct EncoderRun<'a> {
+    pub pixel_values: &'a Tensor,
+    pub visible: Option<&'a Tensor>,
+    pub positions: &'a Tensor,
+    pub patches: &'a mut Tensor,
+    pub hidden: &'a mut Tensor,
+    pub scratch: LayerScratch<'a>,
+    pub probabilities: Option<&'a mut Tensor>,
+}
+
+impl fmt::Debug for VideoMAEModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let VideoMAEConfig { num_hidden_layers, hidden_size, .. } = self.config;
+        write!(f, "VideoMAEModel of {num_hidden_layers} layers of {hidden_size} on {}", self.backend.name())
+    }
+}
