@@ -4,15 +4,23 @@
 //! [`FreshWeights`] one that draws them. A [`WeightLoader`] compares a source with what a model needs, before
 //! anything is packed, and hands the tensors out by scope.
 
+mod archive;
+#[cfg_attr(feature = "mmap", path = "checkpoint/bytes_mapped.rs")]
+#[cfg_attr(not(feature = "mmap"), path = "checkpoint/bytes_read.rs")]
+mod bytes;
 mod fresh;
 mod keys;
 mod loader;
+mod open;
 mod plan;
 mod report;
+mod save;
 mod source;
 
 pub use fresh::FreshWeights;
 pub use loader::{LoadOptions, Scope, WeightLoader};
+pub use open::Checkpoint;
 pub use plan::{Architecture, Init, Part, TensorSpec};
 pub use report::{LoadReport, Mismatch};
-pub use source::{WeightData, WeightMap, WeightSource};
+pub use save::{SaveOptions, save_pretrained};
+pub use source::{TensorInfo, WeightData, WeightMap, WeightSource};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Architecture, Init, TensorSpec, WeightData, WeightSource};
+use kernels_backend::DType;
+
+use super::{Architecture, Init, TensorInfo, TensorSpec, WeightData, WeightSource};
 use crate::{Result, VideoMAEConfig};
 
 /// A source that draws every tensor of a model from a seed, when it is asked for.
@@ -38,8 +40,8 @@ impl WeightSource for FreshWeights {
         self.tensors.keys().cloned().collect()
     }
 
-    fn shape(&self, key: &str) -> Result<Option<Vec<usize>>> {
-        Ok(self.tensors.get(key).map(|spec| spec.shape.clone()))
+    fn info(&self, key: &str) -> Result<Option<TensorInfo>> {
+        Ok(self.tensors.get(key).map(|spec| TensorInfo { shape: spec.shape.clone(), dtype: DType::F32 }))
     }
 
     fn get(&self, key: &str) -> Result<Option<WeightData<'_>>> {

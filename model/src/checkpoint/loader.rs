@@ -5,6 +5,8 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
+use kernels_backend::DType;
+
 use super::{
     Architecture, LoadReport, Mismatch, Part, TensorSpec, WeightData, WeightSource, fresh,
     keys::{canonical, is_inert},
@@ -111,6 +113,13 @@ impl<'s> WeightLoader<'s> {
             }),
             None => Ok(self.report.into_inner()),
         }
+    }
+
+    /// The element type in which a planned tensor will come.
+    pub(super) fn dtype(&self, key: &str) -> Result<DType> {
+        let stored = self.planned.get(key).and_then(|planned| planned.stored.as_deref());
+        let info = stored.map_or(Ok(None), |stored| self.source.info(stored))?;
+        Ok(info.map_or(DType::F32, |info| info.dtype))
     }
 
     fn take(&self, key: &str, shape: &[usize]) -> Result<WeightData<'_>> {
@@ -223,7 +232,7 @@ fn settle(
 ) -> Result<Option<String>> {
     let is_head = spec.part == Part::Head;
     let found = match &stored {
-        Some(stored) => source.shape(stored)?,
+        Some(stored) => source.info(stored)?.map(|info| info.shape),
         None => None,
     };
     match found {

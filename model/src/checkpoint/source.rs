@@ -15,13 +15,13 @@ pub trait WeightSource {
     /// Every key, each once.
     fn keys(&self) -> Vec<String>;
 
-    /// The sizes of the tensor stored under exactly this key; `None` when there is none. Worth overriding where
-    /// the shape is known without the content.
+    /// The sizes and type of the tensor stored under exactly this key; `None` when there is none. Worth
+    /// overriding where they are known without the content.
     ///
     /// # Errors
     /// As [`WeightSource::get`].
-    fn shape(&self, key: &str) -> Result<Option<Vec<usize>>> {
-        Ok(self.get(key)?.map(|data| data.shape().to_vec()))
+    fn info(&self, key: &str) -> Result<Option<TensorInfo>> {
+        Ok(self.get(key)?.map(|data| TensorInfo { shape: data.shape, dtype: data.dtype }))
     }
 
     /// The tensor stored under exactly this key; `None` when there is none.
@@ -29,6 +29,15 @@ pub trait WeightSource {
     /// # Errors
     /// [`Error::Tensor`] when the tensor exists but cannot be read as weights.
     fn get(&self, key: &str) -> Result<Option<WeightData<'_>>>;
+}
+
+/// What a tensor is, without what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its sizes.
+    pub shape: Vec<usize>,
+    /// Its element type.
+    pub dtype: DType,
 }
 
 /// One tensor: borrowed from a mapped file, or made for this call.

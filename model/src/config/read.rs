@@ -1,12 +1,12 @@
 //! Reads `config.json` of both transformers generations.
 
-use std::{fs, path::Path, str::FromStr};
+use std::{path::Path, str::FromStr};
 
 use kernels_backend::DType;
 use serde_json::{Map, Value};
 
 use super::{HiddenAct, Size, VideoMAEConfig, labels, limits, limits::refuse};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// No published `config.json` exceeds 64 KiB; a file beyond this is something else.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -29,13 +29,7 @@ impl VideoMAEConfig {
     /// [`Error::Io`], else as [`VideoMAEConfig::from_json_str`].
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = path.display().to_string();
-        let bytes = fs::metadata(path).map_err(Error::io("open", path))?.len();
-        if bytes > MAX_FILE_BYTES {
-            let expected = format!("a configuration of at most {MAX_FILE_BYTES} bytes");
-            return Err(Error::Malformed { file, expected, found: format!("{bytes} bytes") });
-        }
-        parse(&file, &fs::read_to_string(path).map_err(Error::io("read", path))?)
+        parse(&path.display().to_string(), &files::read_text(path, MAX_FILE_BYTES)?)
     }
 
     /// Reads `config.json` in a checkpoint directory, or beside a checkpoint file.
