@@ -211,3 +211,6 @@ fn drop_out(probabilities: &mut [f64], dropout: Option<Dropout>, first: usize) {
 fn factor(dropout: Option<Dropout>, index: usize) -> f64 {
     dropout.map_or(1.0, |dropout| f64::from(dropout.factor(index as u64)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,3 +29,49 @@ pub(crate) fn sum_rows(dy: Rows<'_>, drow: &mut Tensor) -> Result<()> {
     drow.store_all(0, Write::Accumulate, sum);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use kernels_backend::Rows;
+
+    use super::*;
+    use crate::testing::{stream, tensor, undefined, values, zeros};
+
+    #[test]
+    fn one_row_goes_to_the_last_rows_of_every_sample() {
+        let mut dst = zeros([2, 3, 2]);
+        let rows = RowsMut::range(&mut dst, 1..3).unwrap();
+        stream().broadcast_rows(&tensor([2], &[1.0, 2.0]), Write::Replace, rows).unwrap();
+        let sample = [0.0, 0.0, 1.0, 2.0, 1.0, 2.0];
+        assert_eq!(values(&dst), [sample, sample].concat());
+    }
+
+    #[test]
+    fn a_table_is_added_to_every_sample_and_repeated_within_one() {
+        let mut dst = tensor([2, 4, 1], &[100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0]);
+        let table = tensor([2, 1], &[1.0, 2.0]);
+        stream().broadcast_rows(&table, Write::Accumulate, (&mut dst).into()).unwrap();
+        assert_eq!(values(&dst), [101.0, 202.0, 301.0, 402.0, 501.0, 602.0, 701.0, 802.0]);
+    }
+
+    #[test]
+    fn rows_that_do_not_divide_are_refused() {
+        let error = stream()
+            .broadcast_rows(&tensor([2, 1], &[0.0; 2]), Write::Replace, (&mut zeros([1, 3, 1])).into())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "broadcast_rows: expected rows of 1 whose number divides 3, found (2, 1)"
+        );
+    }
+
+    #[test]
+    fn sum_rows_accumulates_over_samples_and_rows() {
+        let dy = tensor([2, 3, 2], &[9.0, 9.0, 1.0, 2.0, 3.0, 4.0, 9.0, 9.0, 5.0, 6.0, 7.0, 8.0]);
+        let mut drow = tensor([2], &[100.0, 200.0]);
+        stream().sum_rows(Rows::range(&dy, 1..3).unwrap(), &mut drow).unwrap();
+        assert_eq!(values(&drow), [116.0, 220.0]);
+        stream().sum_rows((&undefined([2, 0, 2])).into(), &mut drow).unwrap();
+        assert_eq!(values(&drow), [116.0, 220.0]);
+    }
+}

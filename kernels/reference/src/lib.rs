@@ -61,4 +61,9 @@ mod mse_loss;
 mod patch_targets;
 mod patchify;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
 pub use backend::ReferenceBackend;

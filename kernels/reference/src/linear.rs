@@ -117,3 +117,6 @@ pub(crate) fn linear_backward(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,3 +34,59 @@ pub(crate) fn mean_tokens_backward(dy: &Tensor, dx: RowsMut<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{Differences, cases, noise, stream, tensor, undefined, values, zeros};
+
+    #[test]
+    fn samples_are_averaged_apart_over_the_rows_seen() {
+        let x = tensor([2, 3, 1], &[1.0, 2.0, 99.0, 3.0, 5.0, 99.0]);
+        let mut y = undefined([2, 1]);
+        stream().mean_tokens(Rows::range(&x, 0..2).unwrap(), &mut y).unwrap();
+        assert_eq!(values(&y), [1.5, 4.0]);
+    }
+
+    #[test]
+    fn the_mean_of_no_rows_is_an_error_not_nan() {
+        let error = stream().mean_tokens((&undefined([1, 0, 2])).into(), &mut undefined([1, 2])).unwrap_err();
+        assert_eq!(error.to_string(), "mean_tokens: expected at least one row in a sample, found none");
+    }
+
+    #[test]
+    fn nan_spoils_its_column_only() {
+        let mut y = undefined([1, 2]);
+        stream().mean_tokens((&tensor([1, 2, 2], &[f32::NAN, 1.0, 1.0, 3.0])).into(), &mut y).unwrap();
+        let y = values(&y);
+        assert!(y[0].is_nan() && y[1] == 2.0, "{y:?}");
+    }
+
+    #[test]
+    fn backward_writes_the_rows_seen_only() {
+        let mut dx = zeros([1, 3, 1]);
+        let dy = tensor([1, 1], &[1.0]);
+        stream().mean_tokens_backward(&dy, RowsMut::range(&mut dx, 1..3).unwrap()).unwrap();
+        assert_eq!(values(&dx), [0.0, 0.5, 0.5]);
+    }
+
+    proptest! {
+        #![proptest_config(cases(16))]
+
+        #[test]
+        fn gradient_agrees_with_differences(
+            batch in 0usize..3, rows in 1usize..5, width in 1usize..4, seed: u64,
+        ) {
+            let (x, dy) = (noise(seed, batch * rows * width), noise(!seed, batch * width));
+            let mut dx = undefined([batch, rows, width]);
+            stream().mean_tokens_backward(&tensor([batch, width], &dy), (&mut dx).into()).unwrap();
+            Differences::POLYNOMIAL.check("dx", &values(&dx), &x, &dy, |x| {
+                let mut y = undefined([batch, width]);
+                stream().mean_tokens((&tensor([batch, rows, width], x)).into(), &mut y).unwrap();
+                values(&y)
+            });
+        }
+    }
+}

@@ -93,3 +93,121 @@ impl Cut {
         (((sample * dims.frames + frame) * dims.channels + channel) * dims.height + y) * dims.width + x
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kernels_backend::Error;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{cases, integers, noise, stream, tensor, undefined, values, zeros};
+
+    /// `(1, 2, 2, 2, 4)`: each pixel is its own address, `frame·1000 + channel·100 + y·10 + x`.
+    fn video() -> Tensor {
+        let place = |i: usize| (i / 16) * 1000 + (i / 8 % 2) * 100 + (i / 4 % 2) * 10 + i % 4;
+        tensor([1, 2, 2, 2, 4], &(0..32).map(|i| place(i) as f32).collect::<Vec<_>>())
+    }
+
+    const TUBELETS: PatchGeometry = PatchGeometry { tubelet_size: 2, patch_height: 1, patch_width: 2 };
+
+    #[test]
+    fn tokens_run_over_time_height_width_and_elements_over_channel_frame_height_width() {
+        let mut patches = undefined([1, 4, 8]);
+        stream().patchify(&video(), TUBELETS, None, (&mut patches).into()).unwrap();
+        let first = [0.0, 1.0, 1000.0, 1001.0, 100.0, 101.0, 1100.0, 1101.0];
+        let expected: Vec<f32> =
+            [0.0, 2.0, 10.0, 12.0].iter().flat_map(|token| first.map(|x| x + token)).collect();
+        assert_eq!(values(&patches), expected);
+    }
+
+    #[test]
+    fn time_is_the_slowest_axis_of_the_tokens() {
+        let frames = PatchGeometry { tubelet_size: 1, patch_height: 2, patch_width: 4 };
+        let mut patches = undefined([1, 2, 16]);
+        stream().patchify(&video(), frames, None, (&mut patches).into()).unwrap();
+        let patches = values(&patches);
+        assert_eq!((patches[0], patches[8], patches[16]), (0.0, 100.0, 1000.0));
+    }
+
+    #[test]
+    fn with_indices_only_those_patches_are_made_into_a_range_of_rows() {
+        let mut patches = zeros([1, 3, 8]);
+        let indices = integers([1, 2], &[3, 0]);
+        let rows = RowsMut::range(&mut patches, 1..3).unwrap();
+        stream().patchify(&video(), TUBELETS, Some(&indices), rows).unwrap();
+        let patches = values(&patches);
+        assert_eq!((&patches[..8], patches[8], patches[16]), (&[0.0; 8][..], 12.0, 0.0));
+        assert_eq!(patches[23], 1101.0);
+    }
+
+    #[test]
+    fn indices_outside_the_video_are_named_and_nothing_is_written() {
+        for bad in [-1, 4] {
+            let mut patches = zeros([1, 2, 8]);
+            let indices = integers([1, 2], &[0, bad]);
+            let error =
+                stream().patchify(&video(), TUBELETS, Some(&indices), (&mut patches).into()).unwrap_err();
+            assert_eq!(error, Error::Index { op: "patchify", index: bad.into(), bound: 4 });
+            assert_eq!(values(&patches), [0.0; 16]);
+        }
+    }
+
+    #[test]
+    fn a_video_that_is_not_a_multiple_of_the_patch_is_refused() {
+        let geometry = PatchGeometry { patch_width: 3, ..TUBELETS };
+        let error =
+            stream().patchify(&video(), geometry, None, (&mut undefined([1, 1, 12])).into()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "patchify: expected T, H, W that are multiples of 2, 1, 3, found 2, 2, 4"
+        );
+    }
+
+    #[test]
+    fn backward_adds_patches_that_share_a_place() {
+        let mut dpixels = tensor([1, 1, 1, 1, 2], &[10.0, 20.0]);
+        let geometry = PatchGeometry { tubelet_size: 1, patch_height: 1, patch_width: 1 };
+        let indices = integers([1, 3], &[1, 1, 0]);
+        let dpatches = tensor([1, 3, 1], &[1.0, 2.0, 4.0]);
+        stream().patchify_backward((&dpatches).into(), geometry, Some(&indices), &mut dpixels).unwrap();
+        assert_eq!(values(&dpixels), [14.0, 23.0]);
+    }
+
+    proptest! {
+        #![proptest_config(cases(24))]
+
+        /// patchify is linear, so its gradient is its transpose: `Σ dy·f(x) = Σ fᵀ(dy)·x`.
+        #[test]
+        fn backward_is_the_transpose(
+            batch in 0usize..3,
+            channels in 1usize..4,
+            grid in [1usize..3, 1usize..3, 1usize..3],
+            patch in [1usize..3, 1usize..4, 1usize..3],
+            all: bool,
+            seed: u64,
+        ) {
+            let shape =
+                [batch, grid[0] * patch[0], channels, grid[1] * patch[1], grid[2] * patch[2]];
+            let geometry =
+                PatchGeometry { tubelet_size: patch[0], patch_height: patch[1], patch_width: patch[2] };
+            let tokens: usize = grid.iter().product();
+            let width = channels * patch.iter().product::<usize>();
+            // Every other token, last first, or all of them.
+            let visible: Vec<i32> = (0..tokens as i32).rev().step_by(2).collect();
+            let rows = if all { tokens } else { visible.len() };
+            let indices = integers([batch, visible.len()], &visible.repeat(batch));
+            let indices = (!all).then_some(&indices);
+
+            let x = noise(seed, shape.iter().product());
+            let dy = noise(!seed, batch * rows * width);
+            let mut y = undefined([batch, rows, width]);
+            stream().patchify(&tensor(shape, &x), geometry, indices, (&mut y).into()).unwrap();
+            let mut dx = zeros(shape);
+            let dyt = tensor([batch, rows, width], &dy);
+            stream().patchify_backward((&dyt).into(), geometry, indices, &mut dx).unwrap();
+            // Products of multiples of 2⁻⁷ and their sums are exact in f64.
+            let inner = |a: &[f32], b: &[f32]| crate::arithmetic::dot(a, b);
+            prop_assert_eq!(inner(&dy, &values(&y)), inner(&values(&dx), &x));
+        }
+    }
+}
