@@ -7,6 +7,10 @@ pub(crate) struct Rng {
     counter: u64,
 }
 
+/// The streams of one seed: what stays and what moves are drawn independently.
+pub(crate) const SCENE_STREAM: u64 = 0;
+pub(crate) const MOTION_STREAM: u64 = 1;
+
 /// The counter's step: 2⁶⁴ divided by the golden ratio, made odd, so that every 64-bit value is visited.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 

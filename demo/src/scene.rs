@@ -4,9 +4,9 @@ use crate::{
     Label,
     angle::cos_sin,
     background::Background,
-    clip::{Clip, FrameSize, NUM_FRAMES},
-    motion::{Motion, Pose},
-    rng::{Rng, mix},
+    clip::{Clip, FrameSize},
+    motion::{Pose, track},
+    rng::{Rng, SCENE_STREAM, mix},
     shape::Shape,
 };
 
@@ -27,13 +27,8 @@ pub fn render_sized(label: Label, seed: u64, size: FrameSize) -> Clip {
         (1..=4096).contains(&width) && (1..=4096).contains(&height),
         "cannot render {width}×{height} frames"
     );
-    let motion = Motion::draw(label, &mut Rng::new(seed, MOTION_STREAM));
-    Scene::draw(seed).render(&motion, size)
+    Scene::draw(seed).render(&track(label, seed), size)
 }
-
-/// Independent random streams of one seed.
-const SCENE_STREAM: u64 = 0;
-const MOTION_STREAM: u64 = 1;
 
 type Rgb = [f64; 3];
 
@@ -59,7 +54,7 @@ impl Scene {
         let first = color(rng);
         // The two background colours differ less than shape and background must, so that no pattern hides the
         // shape.
-        let second = first.map(|channel| (channel + rng.uniform(-0.25, 0.25)).clamp(0.0, 1.0));
+        let second = first.map(|channel| (channel + rng.uniform(-0.15, 0.15)).clamp(0.0, 1.0));
         let background_colors = [first, second];
         Self {
             shape: rng.choose(&Shape::ALL),
@@ -68,18 +63,18 @@ impl Scene {
             background: Background::draw(rng),
             background_colors,
             brightness: rng.uniform(0.75, 1.1),
-            // Up to 6 levels: visible sensor noise, a few per cent of the contrast.
+            // Up to 6 levels: visible sensor noise, a tenth of the least contrast.
             noise: rng.uniform(0.0, 6.0),
             noise_salt: rng.next_u64(),
         }
     }
 
-    fn render(&self, motion: &Motion, size: FrameSize) -> Clip {
+    fn render(&self, track: &[Pose], size: FrameSize) -> Clip {
         let backdrop = self.backdrop(size);
-        let mut bytes = Vec::with_capacity(NUM_FRAMES * backdrop.len() * 3);
-        for frame in 0..NUM_FRAMES {
+        let mut bytes = Vec::with_capacity(track.len() * backdrop.len() * 3);
+        for (frame, &pose) in track.iter().enumerate() {
             let mut picture = backdrop.clone();
-            self.paint(&mut picture, size, motion.pose(frame));
+            self.paint(&mut picture, size, pose);
             self.expose(&picture, frame, &mut bytes);
         }
         Clip::new(size, bytes)
@@ -129,8 +124,8 @@ impl Scene {
                 let bell = ((random & 0xff) + (random >> 8 & 0xff)) as f64 / 255.0 - 1.0;
                 random >>= 16;
                 let level = channel * self.brightness * 255.0 + self.noise * bell;
-                // `as` saturates at 0 and 255.
-                bytes.push((level + 0.5).floor() as u8);
+                // `as` truncates, and saturates at 0 and 255.
+                bytes.push((level + 0.5) as u8);
             }
         }
     }
@@ -161,14 +156,14 @@ fn color(rng: &mut Rng) -> Rgb {
     std::array::from_fn(|_| rng.uniform(0.05, 0.95))
 }
 
-/// A colour whose luma keeps 0.2 away from both background colours; luma, because 4:2:0 video halves the
+/// A colour whose luma keeps 0.25 away from both background colours; luma, because 4:2:0 video halves the
 /// resolution of colour.
 fn contrasting_color(rng: &mut Rng, background: [Rgb; 2]) -> Rgb {
     let contrast = |candidate: Rgb| {
         background.map(|other| (luma(candidate) - luma(other)).abs()).into_iter().fold(1.0, f64::min)
     };
-    // Most draws pass; 32 leave a failure to about one seed in a million, and that one gets black or white.
-    (0..32).map(|_| color(rng)).find(|&candidate| contrast(candidate) >= 0.2).unwrap_or_else(|| {
+    // On a mid-grey background few colours pass; after 32 failures it is black or white, whichever is farther.
+    (0..32).map(|_| color(rng)).find(|&candidate| contrast(candidate) >= 0.25).unwrap_or_else(|| {
         let (black, white) = ([0.0; 3], [1.0; 3]);
         if contrast(black) > contrast(white) { black } else { white }
     })
