@@ -1,7 +1,7 @@
 """Writes fixture sets: `gen_fixtures.py --kind KIND --out DIRECTORY NAME...`, or the names of a kind with `--list`.
 
-Run by `cargo xtask gen-fixtures`, which owns the manifest. A line `done NAME` on standard output says that all files
-of a set are written.
+Run by `cargo xtask gen-fixtures`, which owns the manifest. The files of a set go to DIRECTORY/NAME, under the paths
+they have in fixtures/; a line `done NAME` on standard output says that they are all there.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main():
         return
     prepare_torch(arguments.kind)
     for name in arguments.names:
-        module.generate(name, arguments.out)
+        module.generate(name, arguments.out / name)
         print(f"done {name}", flush=True)
 
 

@@ -2,7 +2,10 @@
 //!
 //! Whatever needs Python runs in an environment of its own, see [`python`]; nothing else in the workspace needs it.
 
+mod gen_fixtures;
+mod make_demo;
 mod python;
+mod tidy;
 mod workspace;
 
 use anyhow::Result;
@@ -21,6 +24,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make or check the fixtures of the tests
+    GenFixtures(gen_fixtures::Options),
+    /// Render and encode the clips of fixtures/clips, train the checkpoint of cli/demo
+    MakeDemo(make_demo::Options),
+    /// Check the rules of this workspace that no other tool knows
+    Tidy,
     /// Make the pinned Python environment and run a command of it, its interpreter by default
     Python {
         /// Arguments for the interpreter
@@ -33,6 +42,9 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let workspace = Workspace::find()?;
     match arguments.command {
+        Command::GenFixtures(options) => gen_fixtures::run(&workspace, &options)?,
+        Command::MakeDemo(options) => make_demo::run(&workspace, &options)?,
+        Command::Tidy => tidy::run(&workspace)?,
         Command::Python { arguments } => {
             Environment::open(&workspace)?.run(arguments)?;
         }
