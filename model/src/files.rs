@@ -91,3 +91,48 @@ fn shared_permissions(builder: &mut tempfile::Builder<'_, '_>) {
 /// Elsewhere the directory decides.
 #[cfg(not(unix))]
 fn shared_permissions(_: &mut tempfile::Builder<'_, '_>) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(directory: &Path) -> usize {
+        fs::read_dir(directory).unwrap().count()
+    }
+
+    #[test]
+    fn staged_files_appear_together_and_only_when_all_are_complete() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| directory.path().join(name));
+        fs::write(&paths[0], "earlier").unwrap();
+        let mut staged = Staged::default();
+        for path in &paths {
+            staged.write(path, |w| w.write_all(b"new").map_err(Error::io("write", path))).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&paths[0]).unwrap(), "earlier");
+        assert!(!paths[1].exists());
+        staged.commit().unwrap();
+        assert!(paths.iter().all(|path| fs::read_to_string(path).unwrap() == "new"));
+        assert_eq!(count(directory.path()), 2);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        let mut staged = Staged::default();
+        staged.write(&directory.path().join("b"), |_| Ok(())).unwrap();
+        let failed = staged.write(&path, |w| {
+            w.write_all(b"half").map_err(Error::io("write", &path))?;
+            Err(Error::io("write", &path)(std::io::Error::other("the disk is full")))
+        });
+        let message = failed.unwrap_err().to_string();
+        assert!(message.contains("cannot write") && message.contains("the disk is full"), "{message}");
+        drop(staged);
+        assert_eq!(count(directory.path()), 0);
+        // A directory that is not there is named by the file that was to be in it.
+        let absent = directory.path().join("absent").join("c");
+        let message = Staged::default().write(&absent, |_| Ok(())).unwrap_err().to_string();
+        assert!(message.contains(absent.to_str().unwrap()), "{message}");
+    }
+}

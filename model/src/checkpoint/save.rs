@@ -247,3 +247,57 @@ fn is_weights(name: &str) -> bool {
         .is_some_and(|(i, count)| is_number(i) && is_number(count));
     is_shard || name == Checkpoint::FILE_NAME || name == Checkpoint::INDEX_NAME
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::FreshWeights;
+
+    /// A disk with room for so many bytes.
+    struct Disk(usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            match self.0.min(bytes.len()) {
+                0 if !bytes.is_empty() => Err(std::io::ErrorKind::StorageFull.into()),
+                room => {
+                    self.0 -= room;
+                    Ok(room)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_at_whichever_byte_it_fills() {
+        let config = VideoMAEConfig { hidden_size: 24, num_hidden_layers: 1, ..VideoMAEConfig::base() };
+        let source = FreshWeights::new(&config, Architecture::Model, 1).unwrap();
+        let load =
+            || WeightLoader::new(&source, &config, Architecture::Model, LoadOptions::default()).unwrap();
+        let tensors = plan(&load(), &config, Architecture::Model, &SaveOptions::default()).unwrap();
+        let data: u64 = tensors.iter().map(Outgoing::bytes).sum();
+        let mut whole = Vec::new();
+        write_archive(&mut whole, Path::new("f"), &tensors, &load()).unwrap();
+        assert!(whole.len() as u64 > data);
+        for room in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
+            let error = write_archive(&mut Disk(room), Path::new("f"), &tensors, &load()).unwrap_err();
+            assert!(matches!(error, Error::Io { action: "write", .. }), "{room}: {error}");
+        }
+        write_archive(&mut Disk(whole.len()), Path::new("f"), &tensors, &load()).unwrap();
+    }
+
+    #[test]
+    fn only_our_own_names_count_as_stale() {
+        for name in ["model.safetensors", "model.safetensors.index.json", "model-00001-of-00002.safetensors"]
+        {
+            assert!(is_weights(name), "{name}");
+        }
+        for name in ["config.json", "model-1-of-2.safetensors", "model-00001.safetensors", "my.safetensors"] {
+            assert!(!is_weights(name), "{name}");
+        }
+    }
+}
