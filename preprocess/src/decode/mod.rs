@@ -1,0 +1,151 @@
+//! Video files to frames.
+//!
+//! A backend implements [`VideoReader`]: it knows a container and a codec, numbers the frames as a player shows them,
+//! and gives pictures as YUV planes. Turning them into RGB, and turning sideways pictures upright, is done here, in
+//! one place for all backends, so that the result does not depend on the backend.
+//!
+//! There is one backend so far: H.264 in MP4 or MOV, in pure Rust.
+
+mod h264;
+mod limits;
+mod mp4;
+mod orientation;
+mod rgb;
+mod sniff;
+mod supervise;
+mod yuv;
+
+use std::path::{Path, PathBuf};
+
+pub use self::limits::Limits;
+pub use self::orientation::Orientation;
+pub use self::yuv::{Colour, Matrix, YuvFrame};
+
+use self::h264::H264Reader;
+use self::mp4::{NoTrack, Source, Track};
+use crate::{Error, Frames, Result};
+
+/// An open video.
+pub trait VideoReader: Send {
+    /// What is known without decoding.
+    fn info(&self) -> &VideoInfo;
+
+    /// What the file may ask for.
+    fn limits(&self) -> &Limits;
+
+    /// Decodes the frames `indices`, in any order, and passes each distinct one to `each` with its index, as soon as
+    /// it is decoded: not in the order asked for. Pictures come as coded: not turned by [`VideoInfo::orientation`].
+    ///
+    /// # Errors
+    /// [`Error::FrameIndex`] for an index that does not exist, [`Error::FramesMissing`] when a frame cannot be
+    /// decoded; what `each` was given before remains right.
+    fn read_yuv(&mut self, indices: &[usize], each: &mut dyn FnMut(usize, &YuvFrame)) -> Result<()>;
+}
+
+/// What is known of a video without decoding it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct VideoInfo {
+    /// The file.
+    pub path: PathBuf,
+    /// The container's name.
+    pub container: &'static str,
+    /// The codec and its profile.
+    pub codec: String,
+    /// Frames that a player shows, counted in the index and not taken from a header.
+    pub num_frames: usize,
+    /// Width in pixels, after turning.
+    pub width: usize,
+    /// Height in pixels, after turning.
+    pub height: usize,
+    /// How pictures are turned after decoding.
+    pub orientation: Orientation,
+    /// Frames a second on average; `None` for a single frame.
+    pub frame_rate: Option<f64>,
+    /// Seconds from the first frame to the end of the last; `None` for a single frame.
+    pub duration: Option<f64>,
+}
+
+/// How to open a video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VideoOptions {
+    /// Turn pictures as the container says. On by default, as in every player.
+    pub autorotate: bool,
+    /// What the file may ask for.
+    pub limits: Limits,
+}
+
+impl Default for VideoOptions {
+    fn default() -> Self {
+        Self { autorotate: true, limits: Limits::default() }
+    }
+}
+
+/// Opens a video with the default options.
+///
+/// # Errors
+/// As [`open_video_with`].
+pub fn open_video(path: impl AsRef<Path>) -> Result<Box<dyn VideoReader>> {
+    open_video_with(path, VideoOptions::default())
+}
+
+/// Opens a video: finds its frames and checks that they can be decoded, without decoding one.
+///
+/// # Errors
+/// Says what the file is when it is no video, what is wrong with it when it is damaged, and how to convert it when
+/// its container or codec is not supported.
+pub fn open_video_with(path: impl AsRef<Path>, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
+    let path = path.as_ref();
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let mut source = Source::new(sniff::open_file(path).map_err(io)?).map_err(io)?;
+    sniff::check_mp4(path, &mut source)?;
+    let track = Track::read(&mut source).map_err(|cause| match cause {
+        NoTrack::Damaged(detail) => Error::DamagedVideo { path: path.to_owned(), detail },
+        NoTrack::NoVideo(tracks) => Error::NoVideoTrack { path: path.to_owned(), tracks },
+    })?;
+    let coding = track.descriptions[0].coding;
+    if h264::CODINGS.contains(&&coding) {
+        return Ok(Box::new(H264Reader::new(path, source, track, options)?));
+    }
+    Err(Error::UnsupportedVideo {
+        path: path.to_owned(),
+        what: format!("{} in MP4 (H.264 is what is supported)", sniff::codec_name(coding)),
+        fix: conversion_hint(path),
+    })
+}
+
+/// Decodes the frames `indices`, in that order and as often as they are named, to RGB.
+///
+/// # Errors
+/// Those of [`VideoReader::read_yuv`], and [`Error::VideoLimit`] when the frames would take too much memory.
+/// No frame is ever repeated or made up in place of one that cannot be decoded.
+pub fn read_frames(reader: &mut dyn VideoReader, indices: &[usize]) -> Result<Frames> {
+    let info = reader.info().clone();
+    let (width, height, orientation) = (info.width, info.height, info.orientation);
+    let size = width * height * 3;
+    reader.limits().check_output(&info.path, indices.len(), size)?;
+    let mut data = vec![0; indices.len() * size];
+    let mut upright = vec![0; if orientation == Orientation::UPRIGHT { 0 } else { size }];
+    reader.read_yuv(indices, &mut |index, frame| {
+        let mut slots = (0..indices.len()).filter(|&slot| indices[slot] == index);
+        let Some(first) = slots.next() else { return };
+        let target = first * size..(first + 1) * size;
+        if orientation == Orientation::UPRIGHT {
+            rgb::yuv_to_rgb(frame, &mut data[target.clone()]);
+        } else {
+            rgb::yuv_to_rgb(frame, &mut upright);
+            orientation.apply(&upright, (frame.width, frame.height), &mut data[target.clone()]);
+        }
+        for slot in slots {
+            data.copy_within(target.clone(), slot * size);
+        }
+    })?;
+    Frames::new(data, indices.len(), height, width)
+}
+
+/// How to make a file that can be read.
+fn conversion_hint(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    format!("convert it with: ffmpeg -i {} -c:v libx264 -pix_fmt yuv420p {stem}-h264.mp4", path.display())
+}

@@ -1,0 +1,202 @@
+//! YUV 4:2:0 to RGB, bit for bit as FFmpeg's `swscale` does it.
+//!
+//! Each pair of chroma samples serves its 2×2 block of pixels, without interpolation; in an interlaced picture the two
+//! fields are two pictures of half the height in this respect. All arithmetic is on integers:
+//!
+//! ```text
+//! Y' = ((8·y − offset) · c_y) >> 16        U8 = 8·u − 1024        V8 = 8·v − 1024
+//! R = clip(Y' + (V8·c_rv >> 16))
+//! G = clip(Y' + (U8·c_gu >> 16) + (V8·c_gv >> 16))
+//! B = clip(Y' + (U8·c_bu >> 16))
+//! ```
+//!
+//! The usual formula in floating point differs from this on half of all bytes, by up to 3. Every factor and every
+//! product's upper half fits in 16 bits, so that the compiler can use the multiply-high instructions.
+
+use super::yuv::{Colour, Matrix, YuvFrame};
+
+/// Fixed-point factors for one matrix and range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Coefficients {
+    offset: i16,
+    y: i16,
+    rv: i16,
+    gu: i16,
+    gv: i16,
+    bu: i16,
+}
+
+impl Coefficients {
+    fn new(colour: Colour) -> Self {
+        // Factors of V in red, U in blue, U in green, V in green for limited range, in units of 2^-16 (H.264 table
+        // E-5 scaled by 255/224; the integers are those that all FFmpeg-based tools share).
+        let [rv, bu, gu, gv]: [i64; 4] = match colour.matrix {
+            Matrix::Bt601 => [104_597, 132_201, 25_675, 53_279],
+            Matrix::Bt709 => [117_489, 138_438, 13_975, 34_925],
+            Matrix::Fcc => [104_448, 132_798, 24_759, 53_109],
+            Matrix::Smpte240m => [117_579, 136_230, 16_907, 35_559],
+            Matrix::Bt2020 => [110_013, 140_363, 12_277, 42_626],
+        };
+        // From 2^-16 to units of 2^-13: samples carry a factor of 8, and the product is shifted by 16.
+        let fixed = |factor: i64| ((factor * 8192 + 32_768) >> 16) as i16;
+        let (offset, y) = if colour.full_range { (0, 65_536) } else { (16 * 8, 65_536 * 255 / 219) };
+        // Chroma covers 224 steps in limited range and 255 in full range.
+        let scale = |factor: i64| if colour.full_range { factor * 224 / 255 } else { factor };
+        Self {
+            offset,
+            y: fixed(y),
+            rv: fixed(scale(rv)),
+            gu: fixed(-scale(gu)),
+            gv: fixed(-scale(gv)),
+            bu: fixed(scale(bu)),
+        }
+    }
+}
+
+/// What a row of chroma samples adds to red, green and blue.
+#[derive(Default)]
+struct ChromaRow {
+    r: Vec<i16>,
+    g: Vec<i16>,
+    b: Vec<i16>,
+}
+
+/// Converts a picture into `rgb`, `(height, width, 3)`.
+pub(crate) fn yuv_to_rgb(frame: &YuvFrame, rgb: &mut [u8]) {
+    assert_eq!(rgb.len(), frame.width * frame.height * 3, "the target holds the picture");
+    let factors = Coefficients::new(frame.colour);
+    let half_width = frame.width.div_ceil(2);
+    let mut chroma = ChromaRow::default();
+    let luma_rows = frame.y.chunks_exact(frame.width).zip(rgb.chunks_exact_mut(3 * frame.width));
+    let mut filled = None;
+    // Cropping by the container may leave the last chroma row of a field to the other field's last row of pixels.
+    let last = frame.height.div_ceil(2).saturating_sub(1);
+    for (row, (luma, target)) in luma_rows.enumerate() {
+        let chroma_row = chroma_row(row, frame.interlaced).min(last);
+        if filled.replace(chroma_row) != Some(chroma_row) {
+            let range = chroma_row * half_width..(chroma_row + 1) * half_width;
+            chroma.fill(&frame.u[range.clone()], &frame.v[range], &factors);
+        }
+        convert_row(luma, &chroma, &factors, target);
+    }
+}
+
+/// Which row of chroma samples serves a row of pixels: in an interlaced picture, that of its own field.
+fn chroma_row(row: usize, interlaced: bool) -> usize {
+    if interlaced { row / 4 * 2 + row % 2 } else { row / 2 }
+}
+
+impl ChromaRow {
+    fn fill(&mut self, u: &[u8], v: &[u8], factors: &Coefficients) {
+        let centred = |sample: &u8| i16::from(*sample) * 8 - 1024;
+        self.r.clear();
+        self.r.extend(v.iter().map(|v| high(centred(v), factors.rv)));
+        self.b.clear();
+        self.b.extend(u.iter().map(|u| high(centred(u), factors.bu)));
+        self.g.clear();
+        self.g.extend(
+            u.iter().zip(v).map(|(u, v)| high(centred(u), factors.gu) + high(centred(v), factors.gv)),
+        );
+    }
+}
+
+fn convert_row(y: &[u8], chroma: &ChromaRow, factors: &Coefficients, row: &mut [u8]) {
+    let terms = chroma.r.iter().zip(&chroma.g).zip(&chroma.b);
+    for ((luma, pixels), ((&r, &g), &b)) in y.chunks(2).zip(row.chunks_mut(6)).zip(terms) {
+        for (&y, pixel) in luma.iter().zip(pixels.chunks_exact_mut(3)) {
+            let y = high(i16::from(y) * 8 - factors.offset, factors.y);
+            pixel[0] = clip(y + r);
+            pixel[1] = clip(y + g);
+            pixel[2] = clip(y + b);
+        }
+    }
+}
+
+/// The upper half of a product.
+fn high(a: i16, b: i16) -> i16 {
+    ((i32::from(a) * i32::from(b)) >> 16) as i16
+}
+
+fn clip(value: i16) -> u8 {
+    value.clamp(0, 255) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The formula of the module comment, one pixel at a time, in wide integers.
+    fn naive(frame: &YuvFrame) -> Vec<u8> {
+        let k = Coefficients::new(frame.colour);
+        let wide = |value: i16| i64::from(value);
+        let half_width = frame.width.div_ceil(2);
+        let mut rgb = Vec::new();
+        for row in 0..frame.height {
+            for column in 0..frame.width {
+                let y = i64::from(frame.y[row * frame.width + column]);
+                let chroma = (row / 2) * half_width + column / 2;
+                let u = i64::from(frame.u[chroma]) * 8 - 1024;
+                let v = i64::from(frame.v[chroma]) * 8 - 1024;
+                let y = ((y * 8 - wide(k.offset)) * wide(k.y)) >> 16;
+                let r = y + ((v * wide(k.rv)) >> 16);
+                let g = y + ((u * wide(k.gu)) >> 16) + ((v * wide(k.gv)) >> 16);
+                let b = y + ((u * wide(k.bu)) >> 16);
+                rgb.extend([r, g, b].map(|value| value.clamp(0, 255) as u8));
+            }
+        }
+        rgb
+    }
+
+    #[test]
+    fn factors_of_untagged_video_are_those_of_bt601() {
+        let found = Coefficients::new(Colour::default());
+        assert_eq!(found, Coefficients { offset: 128, y: 9539, rv: 13075, gu: -3209, gv: -6660, bu: 16525 });
+    }
+
+    #[test]
+    fn every_byte_of_every_matrix_and_range_follows_the_formula_at_awkward_sizes() {
+        let matrices = [Matrix::Bt601, Matrix::Bt709, Matrix::Fcc, Matrix::Smpte240m, Matrix::Bt2020];
+        for (width, height) in [(1usize, 1usize), (2, 2), (3, 5), (16, 2), (17, 3), (64, 48), (340, 6)] {
+            for (case, matrix) in matrices.into_iter().enumerate() {
+                for full_range in [false, true] {
+                    let chroma = width.div_ceil(2) * height.div_ceil(2);
+                    // Steps prime to 256, so that all values occur in all combinations of extremes.
+                    let bytes = |count: usize, step: usize| {
+                        (0..count).map(|i| ((i + case) * step % 256) as u8).collect::<Vec<_>>()
+                    };
+                    let frame = YuvFrame {
+                        width,
+                        height,
+                        y: bytes(width * height, 97),
+                        u: bytes(chroma, 59),
+                        v: bytes(chroma, 131),
+                        colour: Colour { matrix, full_range },
+                        interlaced: false,
+                    };
+                    let mut rgb = vec![0; width * height * 3];
+                    yuv_to_rgb(&frame, &mut rgb);
+                    assert_eq!(rgb, naive(&frame), "{width}×{height} {matrix:?} full range {full_range}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_interlaced_picture_is_converted_field_by_field() {
+        let (width, height) = (6, 8);
+        let bytes =
+            |count: usize, step: usize| (0..count).map(|i| (i * step % 256) as u8).collect::<Vec<_>>();
+        let (y, u, v) = (bytes(width * height, 97), bytes(12, 59), bytes(12, 131));
+        let frame = YuvFrame { width, height, y, u, v, colour: Colour::default(), interlaced: true };
+        let mut rgb = vec![0; width * height * 3];
+        yuv_to_rgb(&frame, &mut rgb);
+        for field in 0..2 {
+            let rows = |plane: &[u8], stride: usize| {
+                plane.chunks(stride).skip(field).step_by(2).flatten().copied().collect::<Vec<_>>()
+            };
+            let (y, u, v) = (rows(&frame.y, width), rows(&frame.u, 3), rows(&frame.v, 3));
+            let half = YuvFrame { height: height / 2, y, u, v, ..frame.clone() };
+            assert_eq!(rows(&rgb, width * 3), naive(&half), "field {field}");
+        }
+    }
+}

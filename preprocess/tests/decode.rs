@@ -1,0 +1,111 @@
+//! Decoded frames are those of FFmpeg, bit for bit: every frame of every fixture against the SHA-256 that
+//! `xtask/python/make_decode_fixtures.py` wrote.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use videomae_preprocess::{Frames, VideoOptions, open_video, open_video_with, read_frames};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/video")
+}
+
+/// One clip of `expected.json`.
+#[derive(serde::Deserialize)]
+struct Expected {
+    frames: usize,
+    width: usize,
+    height: usize,
+    sha256: Vec<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct Document {
+    clips: std::collections::BTreeMap<String, Expected>,
+}
+
+fn expected() -> Document {
+    let text = std::fs::read_to_string(fixtures().join("expected.json")).expect("the fixture exists");
+    serde_json::from_str(&text).expect("the fixture is what the script wrote")
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read(name: &str, indices: &[usize]) -> Frames {
+    let mut reader = open_video(fixtures().join(name)).expect("the clip opens");
+    read_frames(&mut *reader, indices).expect("the frames decode")
+}
+
+#[test]
+fn every_frame_of_every_clip_is_that_of_ffmpeg() {
+    let document = expected();
+    assert!(document.clips.len() >= 25, "the list of clips is complete");
+    for (name, expected) in document.clips {
+        let mut reader = open_video(fixtures().join(&name)).unwrap_or_else(|error| panic!("{error}"));
+        let info = reader.info().clone();
+        let size = (expected.frames, expected.width, expected.height);
+        assert_eq!((info.num_frames, info.width, info.height), size, "{name}: frames, width, height");
+        let all: Vec<usize> = (0..info.num_frames).collect();
+        let frames = read_frames(&mut *reader, &all).unwrap_or_else(|error| panic!("{error}"));
+        for (index, hash) in expected.sha256.iter().enumerate() {
+            assert_eq!(&digest(frames.frame(index)), hash, "{name}: frame {index}");
+        }
+    }
+}
+
+#[test]
+fn each_frame_alone_is_the_same_as_in_a_whole_read() {
+    // Skips other pictures than a whole read does, and starts elsewhere.
+    for name in [
+        "high_b_frames.mp4",
+        "open_gop.mp4",
+        "interlaced.mp4",
+        "two_keyframes.mov",
+        "cut_before_keyframe.mp4",
+    ] {
+        let hashes = &expected().clips[name].sha256;
+        for (index, hash) in hashes.iter().enumerate() {
+            assert_eq!(&digest(read(name, &[index]).frame(0)), hash, "{name}: frame {index}");
+        }
+    }
+}
+
+#[test]
+fn frames_come_in_the_order_asked_for_and_as_often() {
+    let hashes = &expected().clips["high_b_frames.mp4"].sha256;
+    let indices = [7, 3, 3, 19, 0, 7];
+    let frames = read("high_b_frames.mp4", &indices);
+    for (slot, index) in indices.into_iter().enumerate() {
+        assert_eq!(digest(frames.frame(slot)), hashes[index], "slot {slot}");
+    }
+}
+
+#[test]
+fn a_sideways_clip_is_left_sideways_on_request() {
+    let mut options = VideoOptions::default();
+    options.autorotate = false;
+    let mut reader = open_video_with(fixtures().join("rotated_90.mp4"), options).unwrap();
+    assert_eq!((reader.info().width, reader.info().height), (64, 32));
+    let coded = read_frames(&mut *reader, &[2]).unwrap();
+    let upright = read("rotated_90.mp4", &[2]);
+    assert_eq!((upright.width(), upright.height()), (32, 64));
+    // Clockwise: the first row becomes the last column.
+    for x in 0..64 {
+        let shown = (x * 32 + 31) * 3;
+        assert_eq!(
+            coded.frame(0)[x * 3..][..3],
+            upright.frame(0)[shown..][..3],
+            "pixel {x} of the first row"
+        );
+    }
+}
+
+#[test]
+fn rate_duration_and_codec_are_reported() {
+    let reader = open_video(fixtures().join("high_b_frames.mp4")).unwrap();
+    let info = reader.info();
+    assert_eq!((info.container, info.codec.as_str()), ("mp4", "h264 (High)"));
+    assert_eq!((info.frame_rate, info.duration), (Some(25.0), Some(0.8)));
+}
