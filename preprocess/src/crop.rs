@@ -1,0 +1,105 @@
+//! Where the resized frame and the output overlap.
+
+use crate::processor::{ProcessorOptions, Size};
+
+/// The size of a `height` × `width` frame after the resize step, `[H, W]`.
+///
+/// The arithmetic is that of transformers: double precision, then truncation (rounding where said).
+pub(crate) fn resized_size(options: &ProcessorOptions, height: usize, width: usize) -> [usize; 2] {
+    if !options.do_resize {
+        return [height, width];
+    }
+    match options.size {
+        Size::ShortestEdge(edge) => shortest_edge(edge, edge as f64, height, width),
+        Size::Exact { height, width } => [height, width],
+        Size::ShortestLongest { shortest_edge: edge, longest_edge } => {
+            shortest_longest(edge, longest_edge, height, width)
+        }
+        Size::Within { max_height, max_width } => {
+            let scale = (max_height as f64 / height as f64).min(max_width as f64 / width as f64);
+            [(height as f64 * scale) as usize, (width as f64 * scale) as usize]
+        }
+    }
+}
+
+/// The shorter edge becomes `short`, the longer one `exact_short` times the aspect ratio.
+fn shortest_edge(short: usize, exact_short: f64, height: usize, width: usize) -> [usize; 2] {
+    if width <= height {
+        [(exact_short * height as f64 / width as f64) as usize, short]
+    } else {
+        [short, (exact_short * width as f64 / height as f64) as usize]
+    }
+}
+
+fn shortest_longest(edge: usize, longest: usize, height: usize, width: usize) -> [usize; 2] {
+    let (short, long) = (height.min(width) as f64, height.max(width) as f64);
+    let mut target = (edge, edge as f64);
+    if long / short * edge as f64 > longest as f64 {
+        let exact = longest as f64 * short / long;
+        target = (exact.round_ties_even() as usize, exact);
+    }
+    if height.min(width) == target.0 {
+        return [height, width];
+    }
+    shortest_edge(target.0, target.1, height, width)
+}
+
+/// One axis of the centre crop: `len` samples from `source` on of the frame go to `target` on of the output; the
+/// rest of the output is zero padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overlap {
+    pub(crate) source: usize,
+    pub(crate) target: usize,
+    pub(crate) len: usize,
+}
+
+impl Overlap {
+    /// Cuts `crop` samples out of the middle of `edge`, or pads to them. An odd sample is cut off, and an odd
+    /// zero is added, at the far end, as torchvision does; Pillow pads at the near end.
+    pub(crate) fn centre(edge: usize, crop: usize) -> Self {
+        if edge >= crop {
+            Self { source: (edge - crop) / 2, target: 0, len: crop }
+        } else {
+            Self { source: 0, target: (crop - edge) / 2, len: edge }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resized(size: Size, height: usize, width: usize) -> [usize; 2] {
+        resized_size(&ProcessorOptions { size, ..ProcessorOptions::default() }, height, width)
+    }
+
+    #[test]
+    fn the_long_edge_is_truncated_not_rounded() {
+        assert_eq!(resized(Size::ShortestEdge(224), 360, 640), [224, 398]);
+        assert_eq!(resized(Size::ShortestEdge(224), 256, 340), [224, 297]);
+        assert_eq!(resized(Size::ShortestEdge(224), 340, 256), [297, 224]);
+        assert_eq!(resized(Size::ShortestEdge(224), 224, 224), [224, 224]);
+    }
+
+    #[test]
+    fn the_long_edge_is_capped() {
+        let size = Size::ShortestLongest { shortest_edge: 20, longest_edge: 22 };
+        assert_eq!(resized(size, 40, 50), [18, 22]);
+        assert_eq!(resized(size, 50, 40), [22, 18]);
+        assert_eq!(resized(size, 40, 40), [20, 20]);
+    }
+
+    #[test]
+    fn within_fills_one_edge() {
+        let size = Size::Within { max_height: 200, max_width: 500 };
+        assert_eq!(resized(size, 100, 200), [200, 400]);
+        assert_eq!(resized(Size::Exact { height: 3, width: 5 }, 100, 200), [3, 5]);
+    }
+
+    #[test]
+    fn the_odd_sample_is_at_the_far_end() {
+        assert_eq!(Overlap::centre(9, 4), Overlap { source: 2, target: 0, len: 4 });
+        assert_eq!(Overlap::centre(4, 9), Overlap { source: 0, target: 2, len: 4 });
+        assert_eq!(Overlap::centre(4, 4), Overlap { source: 0, target: 0, len: 4 });
+    }
+}
