@@ -1,0 +1,219 @@
+//! The linear layer: y = [y +] activation(x·Wᵀ + b).
+//!
+//! Weights lie in panels of as many output features as a register tile has columns, so that a tile reads them
+//! in one stream; rows of x are read as they are, one number of each row at a time. A tile runs through all of
+//! K in one pass and its sums stay in registers until bias, activation and residual are done.
+
+mod pack;
+mod tile;
+
+use std::ops::Range;
+
+use kernels_backend::{Activation, Epilogue, Layout, Linear, Result, Rows, RowsMut, Write, check};
+
+pub(crate) use self::{
+    pack::Packed,
+    tile::{Operands, RowKernel, Sums, accumulate, with_rows},
+};
+use crate::{
+    activation,
+    simd::{MAX_TILE_COLUMNS, MAX_TILE_ROWS, Simd, TILE_VECTORS},
+    storage::{HeadStrides, Matrix, MatrixMut, floats_mut},
+    stream::Context,
+    threads::Parts,
+};
+
+/// Bytes of x that the tiles of one task read: with a panel of weights they stay in a second-level cache of
+/// 512 KiB while the task goes from panel to panel.
+const TASK_BYTES: usize = 256 << 10;
+
+/// Panels of a task. More would save reads of x from the third-level cache, which cost nothing measurable;
+/// fewer, smaller tasks keep the threads busy to the end.
+const TASK_PANELS: usize = 16;
+
+/// `y = [y +] activation(x·Wᵀ + b)`.
+pub(crate) fn linear<S: Simd>(
+    context: &Context<'_, S>,
+    x: Rows<'_>,
+    linear: &Linear,
+    epilogue: Epilogue<'_>,
+    y: RowsMut<'_>,
+) -> Result<()> {
+    const OP: &str = "linear";
+    check::linear(x.dims, linear, &epilogue, y.dims, y.tensor.layout())?;
+    let packed = linear.packed::<Packed<S>>(OP, context.name)?;
+    let pre_activation = epilogue
+        .pre_activation
+        .map(|tensor| Destination::new(OP, "pre_activation", tensor.into(), context.name))
+        .transpose()?;
+    let job = Job {
+        simd: context.simd,
+        x: Matrix::new(OP, "x", &x, context.name)?,
+        packed,
+        activation: epilogue.activation,
+        write: epilogue.write,
+        pre_activation,
+        y: Destination::new(OP, "y", y, context.name)?,
+    };
+    job.run(context);
+    Ok(())
+}
+
+/// One linear layer on its way.
+struct Job<'a, S> {
+    simd: S,
+    x: Matrix<'a>,
+    packed: &'a Packed<S>,
+    activation: Activation,
+    write: Write,
+    pre_activation: Option<Destination<'a>>,
+    y: Destination<'a>,
+}
+
+impl<S: Simd> Job<'_, S> {
+    fn run(&self, context: &Context<'_, S>) {
+        // Rows of a tile lie at equal distances, so no tile crosses a gap between two samples.
+        let dims = self.x.dims;
+        let (runs, rows) = if dims.is_contiguous() { (1, dims.total()) } else { (dims.batch, dims.rows) };
+        let tiles_per_run = rows.div_ceil(S::TILE_ROWS);
+        let (tiles, panels) = (runs * tiles_per_run, self.packed.panels());
+        let tile_bytes = S::TILE_ROWS * dims.width * size_of::<f32>();
+        let task_tiles = (TASK_BYTES / tile_bytes.max(1)).clamp(2, 16);
+        let groups = panels.div_ceil(TASK_PANELS);
+        context.threads.for_each(tiles.div_ceil(task_tiles) * groups, |task| {
+            let (block, group) = (task / groups, task % groups);
+            for panel in group * TASK_PANELS..panels.min((group + 1) * TASK_PANELS) {
+                for tile in block * task_tiles..tiles.min((block + 1) * task_tiles) {
+                    let (run, within) = (tile / tiles_per_run, tile % tiles_per_run);
+                    let (start, count) = balanced(rows, tiles_per_run, within);
+                    self.tile(run * rows + start, count, panel);
+                }
+            }
+        });
+    }
+
+    /// Rows `row..row + rows` of one panel.
+    fn tile(&self, row: usize, rows: usize, panel: usize) {
+        let mut values = [0.0; MAX_TILE_ROWS * MAX_TILE_COLUMNS];
+        let values = &mut values[..rows * S::TILE_COLUMNS];
+        let tile = BiasedTile {
+            a: self.x.tail(row),
+            a_stride: self.x.stride,
+            b: self.packed.panel(panel),
+            depth: self.x.dims.width,
+            bias: self.packed.bias(panel),
+            values: &mut *values,
+        };
+        with_rows(self.simd, rows, tile);
+        self.simd.vectorize(
+            #[inline(always)]
+            || self.finish(row, panel, values),
+        );
+    }
+
+    /// Activation, residual and store of a tile of `x·Wᵀ + b`, which lies in the first-level cache.
+    #[inline(always)]
+    fn finish(&self, row: usize, panel: usize, values: &mut [f32]) {
+        let first = panel * S::TILE_COLUMNS;
+        let columns = first..self.packed.out_features().min(first + S::TILE_COLUMNS);
+        if let Some(pre_activation) = &self.pre_activation {
+            for (r, values) in values.chunks_exact(S::TILE_COLUMNS).enumerate() {
+                // SAFETY: every row of every panel is written by one tile.
+                unsafe { pre_activation.put(self.simd, row + r, columns.clone(), values, Write::Replace) };
+            }
+        }
+        activation::apply(self.simd, self.activation, values);
+        for (r, values) in values.chunks_exact(S::TILE_COLUMNS).enumerate() {
+            // SAFETY: every row of every panel is written by one tile.
+            unsafe { self.y.put(self.simd, row + r, columns.clone(), values, self.write) };
+        }
+    }
+}
+
+/// A tile of `x·Wᵀ + b`, to `values` row by row.
+struct BiasedTile<'a> {
+    a: &'a [f32],
+    a_stride: usize,
+    b: &'a [f32],
+    depth: usize,
+    bias: &'a [f32],
+    values: &'a mut [f32],
+}
+
+impl<S: Simd> RowKernel<S> for BiasedTile<'_> {
+    #[inline(always)]
+    fn run<const ROWS: usize>(self, s: S) {
+        let mut sums: Sums<S, ROWS> = [[s.splat(0.0); TILE_VECTORS]; ROWS];
+        let operands = Operands { a: self.a, a_row: self.a_stride, a_step: 1, b: self.b, depth: self.depth };
+        accumulate(s, operands, &mut sums);
+        for (row, sums) in self.values.chunks_exact_mut(S::TILE_COLUMNS).zip(sums) {
+            for (v, sum) in sums.into_iter().enumerate() {
+                let biased = s.add(sum, s.load_slice(&self.bias[v * S::LANES..]));
+                s.store_slice(&mut row[v * S::LANES..], biased);
+            }
+        }
+    }
+}
+
+/// Where a linear layer writes.
+enum Destination<'a> {
+    Rows(MatrixMut<'a>),
+    Heads { parts: Parts<'a, f32>, strides: HeadStrides, tokens: usize },
+}
+
+impl<'a> Destination<'a> {
+    fn new(op: &'static str, operand: &'static str, y: RowsMut<'a>, name: &str) -> Result<Self> {
+        let Layout::Heads { num_heads } = y.tensor.layout() else {
+            return Ok(Self::Rows(MatrixMut::new(op, operand, y, name)?));
+        };
+        let (strides, tokens) = (HeadStrides::new(y.tensor, num_heads), y.dims.rows);
+        Ok(Self::Heads { parts: Parts::new(floats_mut(op, operand, y.tensor, name)?), strides, tokens })
+    }
+
+    /// Writes or adds the first numbers of `values` to some columns of the `row`-th row seen.
+    ///
+    /// # Safety
+    /// - Nobody else reads or writes these columns of this row meanwhile.
+    #[inline(always)]
+    unsafe fn put<S: Simd>(&self, s: S, row: usize, columns: Range<usize>, values: &[f32], write: Write) {
+        let values = &values[..columns.len()];
+        match self {
+            Self::Rows(matrix) => {
+                // SAFETY: by this function's contract.
+                put(s, unsafe { matrix.part(row, columns) }, values, write);
+            }
+            Self::Heads { parts, strides, tokens } => {
+                let first = columns.start;
+                strides.pieces(row / tokens, row % tokens, columns, |at, piece| {
+                    let values = &values[piece.start - first..piece.end - first];
+                    // SAFETY: by this function's contract; different columns lie in different words.
+                    put(s, unsafe { parts.part(at..at + values.len()) }, values, write);
+                });
+            }
+        }
+    }
+}
+
+/// `to = [to +] values`, a vector at a time: a call of `memcpy` would cost as much as it copies.
+#[inline(always)]
+fn put<S: Simd>(s: S, to: &mut [f32], values: &[f32], write: Write) {
+    let accumulate = write == Write::Accumulate;
+    let mut to = to.chunks_exact_mut(S::LANES);
+    let mut values = values.chunks_exact(S::LANES);
+    for (to, values) in (&mut to).zip(&mut values) {
+        let v = s.load_slice(values);
+        let v = if accumulate { s.add(s.load_slice(to), v) } else { v };
+        s.store_slice(to, v);
+    }
+    for (to, &value) in to.into_remainder().iter_mut().zip(values.remainder()) {
+        *to = if accumulate { *to + value } else { value };
+    }
+}
+
+/// The `i`-th of `pieces` nearly equal pieces of `0..total`: where it starts, and its length. Twelve tiles of
+/// 13 and 14 rows are faster than eleven of 14 and a thin one.
+#[inline(always)]
+pub(crate) fn balanced(total: usize, pieces: usize, i: usize) -> (usize, usize) {
+    let (base, longer) = (total / pieces, total % pieces);
+    (i * base + i.min(longer), base + usize::from(i < longer))
+}

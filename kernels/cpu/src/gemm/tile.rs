@@ -1,0 +1,93 @@
+//! The register tile: a few rows of A times a panel of B, summed in registers.
+
+use crate::simd::{MAX_TILE_ROWS, Simd, TILE_VECTORS};
+
+/// The sums of a tile, which the compiler keeps in registers.
+pub(crate) type Sums<S, const ROWS: usize> = [[<S as Simd>::Vector; TILE_VECTORS]; ROWS];
+
+/// What a tile multiplies.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands<'a> {
+    /// A, from its first element on.
+    pub(crate) a: &'a [f32],
+    /// Numbers between two rows of A.
+    pub(crate) a_row: usize,
+    /// Numbers between two steps along the sum.
+    pub(crate) a_step: usize,
+    /// B: [`Simd::TILE_COLUMNS`] numbers for each step of the sum.
+    pub(crate) b: &'a [f32],
+    /// The terms of a sum.
+    pub(crate) depth: usize,
+}
+
+/// `sums[r][c] += Σₖ a[r·a_row + k·a_step] · b[k][c]`, terms in order of k whatever the height of the tile, so
+/// that a result does not depend on the tile it falls into.
+#[inline(always)]
+pub(crate) fn accumulate<S: Simd, const ROWS: usize>(s: S, operands: Operands<'_>, sums: &mut Sums<S, ROWS>) {
+    let Operands { a, a_row, a_step, b, depth } = operands;
+    if depth == 0 {
+        return;
+    }
+    assert!(a.len() > (ROWS - 1) * a_row + (depth - 1) * a_step, "A holds all rows of the tile");
+    assert!(b.len() >= depth * S::TILE_COLUMNS, "B holds all terms of the sum");
+    let (mut a, mut b) = (a.as_ptr(), b.as_ptr());
+    for _ in 0..depth {
+        // SAFETY: `depth` steps of `TILE_COLUMNS` numbers lie in `b`.
+        let columns: [S::Vector; TILE_VECTORS] =
+            std::array::from_fn(|v| unsafe { s.load(b.add(v * S::LANES)) });
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the element of the last row and step lies in `a`, hence all before it.
+            let x = s.splat(unsafe { *a.add(r * a_row) });
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                *sum = s.mul_add(x, column, *sum);
+            }
+        }
+        // The pointers are not used again after the last step, so they may then point past the slices.
+        a = a.wrapping_add(a_step);
+        b = b.wrapping_add(S::TILE_COLUMNS);
+    }
+}
+
+/// Something done with a tile of a height that is known when it is compiled.
+pub(crate) trait RowKernel<S: Simd> {
+    /// Does it. Inlined into a function compiled for the instruction set.
+    fn run<const ROWS: usize>(self, s: S);
+}
+
+/// Runs the kernel compiled for tiles of `rows` rows.
+///
+/// # Panics
+/// With no rows, or more than [`MAX_TILE_ROWS`].
+#[inline(always)]
+pub(crate) fn with_rows<S: Simd, K: RowKernel<S>>(s: S, rows: usize, kernel: K) {
+    match rows {
+        1 => with::<1, S, K>(s, kernel),
+        2 => with::<2, S, K>(s, kernel),
+        3 => with::<3, S, K>(s, kernel),
+        4 => with::<4, S, K>(s, kernel),
+        5 => with::<5, S, K>(s, kernel),
+        6 => with::<6, S, K>(s, kernel),
+        7 => with::<7, S, K>(s, kernel),
+        8 => with::<8, S, K>(s, kernel),
+        9 => with::<9, S, K>(s, kernel),
+        10 => with::<10, S, K>(s, kernel),
+        11 => with::<11, S, K>(s, kernel),
+        12 => with::<12, S, K>(s, kernel),
+        13 => with::<13, S, K>(s, kernel),
+        MAX_TILE_ROWS => with::<MAX_TILE_ROWS, S, K>(s, kernel),
+        _ => panic!("a tile has 1 to {MAX_TILE_ROWS} rows, not {rows}"),
+    }
+}
+
+#[inline(always)]
+fn with<const ROWS: usize, S: Simd, K: RowKernel<S>>(s: S, kernel: K) {
+    // Heights that this instruction set never uses are not compiled for it.
+    if const { ROWS <= S::TILE_ROWS } {
+        s.vectorize(
+            #[inline(always)]
+            || kernel.run::<ROWS>(s),
+        );
+    } else {
+        panic!("a tile of this instruction set has at most {} rows, not {ROWS}", S::TILE_ROWS);
+    }
+}

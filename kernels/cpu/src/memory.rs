@@ -1,0 +1,111 @@
+//! Memory for tensors and packed weights.
+
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc},
+    ops::{Deref, DerefMut},
+    ptr::NonNull,
+};
+
+/// A cache line, and the widest vector.
+const LINE: usize = 64;
+
+/// From this size on, memory starts at a multiple of it and asks for pages of this size: 340 MB of weights are
+/// 170 such pages, but 83 000 small ones, each of which costs a fault at load and an entry of the TLB later.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Zeroed `f32` memory, aligned to a cache line.
+pub(crate) struct Buffer {
+    /// What the allocator returned, and what it must be given back with.
+    base: NonNull<u8>,
+    layout: Layout,
+    /// The first aligned number within.
+    start: NonNull<f32>,
+    len: usize,
+}
+
+// SAFETY: a buffer owns its memory, as a `Vec<f32>` does.
+unsafe impl Send for Buffer {}
+// SAFETY: as above; shared access only reads.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// `len` zeros, or `None` where they cannot be had.
+    pub(crate) fn zeroed(len: usize) -> Option<Self> {
+        let bytes = len.checked_mul(size_of::<f32>())?;
+        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { LINE };
+        // The allocator clears memory of a large alignment itself; of a small one it takes cleared pages from
+        // the system, which cost nothing until they are touched. So the alignment is made here.
+        let layout = Layout::from_size_align(bytes.checked_add(align)?, align_of::<f32>()).ok()?;
+        // SAFETY: the size is at least `align`, so not zero.
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let skip = base.as_ptr().align_offset(align);
+        // SAFETY: `align_offset` skips less than `align` bytes and as many were asked for on top.
+        let start = unsafe { base.add(skip) };
+        if bytes >= HUGE_PAGE {
+            // Only whole pages: a page that is partly used would be resident as a whole.
+            ask_for_huge_pages(start, bytes / HUGE_PAGE * HUGE_PAGE);
+        }
+        Some(Self { base, layout, start: start.cast(), len })
+    }
+
+    /// The bytes of `len` numbers.
+    pub(crate) fn bytes(len: usize) -> usize {
+        len.saturating_mul(size_of::<f32>())
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `start` is aligned and followed by `len` initialised numbers that `self` owns.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as for `deref`, and `self` is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: both are what the allocation was made with.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn ask_for_huge_pages(start: NonNull<u8>, bytes: usize) {
+    // A refusal is harmless: the memory then has small pages.
+    // SAFETY: the range lies within an allocation that the caller owns, and the advice changes no contents.
+    unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_huge_pages(_: NonNull<u8>, _: usize) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_zeroed_aligned_and_of_the_size_asked_for() {
+        for len in [0, 1, 15, 16, 17, 1000, HUGE_PAGE / 4 - 1, HUGE_PAGE / 4, HUGE_PAGE / 2 + 3] {
+            let mut buffer = Buffer::zeroed(len).unwrap();
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.iter().all(|&x| x == 0.0));
+            let align = if len * 4 >= HUGE_PAGE { HUGE_PAGE } else { LINE };
+            assert_eq!(buffer.as_ptr().addr() % align, 0, "{len}");
+            buffer.fill(1.0);
+        }
+    }
+
+    #[test]
+    fn an_absurd_size_is_refused() {
+        assert!(Buffer::zeroed(usize::MAX).is_none());
+        assert!(Buffer::zeroed(usize::MAX / 8).is_none());
+    }
+}

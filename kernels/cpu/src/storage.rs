@@ -1,0 +1,267 @@
+//! Tensors in host memory: where each element lies.
+
+use std::ops::Range;
+
+use kernels_backend::{DType, Error, Layout, Result, RowDims, Rows, RowsMut, Shape, Storage, Tensor};
+
+use crate::{
+    memory::Buffer,
+    threads::{Parts, Threads},
+};
+
+/// Numbers in a cache line.
+const LINE: usize = 16;
+
+/// Rows from this width on are padded. A tile reads several rows at the same column; where rows lie a multiple
+/// of 4 KiB apart, all of them fall into the same few places of the first-level cache (measured: 60 instead of
+/// 100 GF/s for rows of 3072 numbers). Shorter rows of a tile fit there together.
+const PADDED_WIDTH: usize = 512;
+
+/// The memory of a tensor; 32-bit words, `f32` or `i32`.
+pub(crate) struct CpuStorage(pub(crate) Buffer);
+
+impl Storage for CpuStorage {}
+
+/// The distance between two rows: an odd number of cache lines, which visits all places of a cache.
+pub(crate) fn row_stride(width: usize, dtype: DType) -> usize {
+    if width < PADDED_WIDTH || dtype == DType::I32 { width } else { (width.div_ceil(LINE) | 1) * LINE }
+}
+
+/// Words that hold any tensor of as many elements, so that a tensor can be resized to whatever has no more
+/// elements: padding adds less than two lines to rows of at least [`PADDED_WIDTH`], a sixteenth. What a shape
+/// does not use is never touched, so costs address space only.
+pub(crate) fn capacity(shape: &Shape) -> Option<usize> {
+    let elements = shape.checked_elements()?;
+    elements.checked_add(elements / (PADDED_WIDTH / (2 * LINE)))?.checked_add(2 * LINE)
+}
+
+/// A shape as rows: their number, their width, and the distance between two.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowShape {
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
+    pub(crate) stride: usize,
+}
+
+impl RowShape {
+    /// Up to three dimensions, the last is a row; pixel values and other large tensors are one long row.
+    pub(crate) fn of(tensor: &Tensor) -> Self {
+        let (rows, width) = match **tensor.shape() {
+            [a, b, width] => (a * b, width),
+            [rows, width] => (rows, width),
+            _ => return Self { rows: 1, width: tensor.shape().elements(), stride: 0 },
+        };
+        Self { rows, width, stride: row_stride(width, tensor.dtype()) }
+    }
+
+    /// Words from the first element to the last.
+    pub(crate) fn words(&self) -> usize {
+        if self.rows == 0 || self.width == 0 { 0 } else { (self.rows - 1) * self.stride + self.width }
+    }
+
+    /// Where a row lies.
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> Range<usize> {
+        i * self.stride..i * self.stride + self.width
+    }
+}
+
+/// Rows to read.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    pub(crate) words: &'a [f32],
+    pub(crate) stride: usize,
+    pub(crate) dims: RowDims,
+}
+
+impl<'a> Matrix<'a> {
+    /// The memory of `rows`, of type `f32` and laid out in rows.
+    pub(crate) fn new(op: &'static str, operand: &'static str, rows: &Rows<'a>, name: &str) -> Result<Self> {
+        in_rows(op, operand, rows.tensor)?;
+        let words = floats(op, operand, rows.tensor, name)?;
+        Ok(Self { words, stride: row_stride(rows.dims.width, DType::F32), dims: rows.dims })
+    }
+
+    /// The `i`-th row seen, over all samples.
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> &'a [f32] {
+        let start = memory_row(self.dims, i) * self.stride;
+        &self.words[start..start + self.dims.width]
+    }
+
+    /// From the `i`-th row seen to the end of the memory.
+    #[inline(always)]
+    pub(crate) fn tail(&self, i: usize) -> &'a [f32] {
+        &self.words[memory_row(self.dims, i) * self.stride..]
+    }
+}
+
+/// Rows to write.
+pub(crate) struct MatrixMut<'a> {
+    parts: Parts<'a, f32>,
+    stride: usize,
+    pub(crate) dims: RowDims,
+}
+
+/// Numbers for which a task is worth the few microseconds it takes to wake a thread.
+const TASK: usize = 16 << 10;
+
+impl<'a> MatrixMut<'a> {
+    /// The memory of `rows`, of type `f32` and laid out in rows.
+    pub(crate) fn new(
+        op: &'static str,
+        operand: &'static str,
+        rows: RowsMut<'a>,
+        name: &str,
+    ) -> Result<Self> {
+        in_rows(op, operand, rows.tensor)?;
+        let dims = rows.dims;
+        let words = floats_mut(op, operand, rows.tensor, name)?;
+        Ok(Self { parts: Parts::new(words), stride: row_stride(dims.width, DType::F32), dims })
+    }
+
+    /// The `i`-th row seen, over all samples.
+    ///
+    /// # Safety
+    /// - No two parts that are alive at the same time overlap.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "the parts do not overlap, by the contract")]
+    pub(crate) unsafe fn part(&self, i: usize, columns: Range<usize>) -> &mut [f32] {
+        let start = memory_row(self.dims, i) * self.stride;
+        // SAFETY: rows do not overlap, and within a row the caller vouches.
+        unsafe { self.parts.part(start + columns.start..start + columns.end) }
+    }
+
+    /// Calls `task(i, row)` for every row seen, on all threads.
+    pub(crate) fn for_each_row(&mut self, threads: &Threads, task: impl Fn(usize, &mut [f32]) + Sync) {
+        let (total, width) = (self.dims.total(), self.dims.width);
+        let block = TASK.div_ceil(width.max(1));
+        threads.for_each(total.div_ceil(block), |b| {
+            for i in b * block..total.min((b + 1) * block) {
+                // SAFETY: each row belongs to one block, and `self` is borrowed exclusively.
+                task(i, unsafe { self.part(i, 0..width) });
+            }
+        });
+    }
+}
+
+/// The row of memory that the `i`-th row seen is.
+#[inline(always)]
+fn memory_row(dims: RowDims, i: usize) -> usize {
+    if dims.is_contiguous() { dims.offset + i } else { dims.memory_row(i / dims.rows, i % dims.rows) }
+}
+
+/// The `f32` words of a tensor.
+pub(crate) fn floats<'a>(
+    op: &'static str,
+    operand: &'static str,
+    tensor: &'a Tensor,
+    name: &str,
+) -> Result<&'a [f32]> {
+    kernels_backend::check::dtype(op, operand, tensor, DType::F32)?;
+    Ok(&tensor.storage::<CpuStorage>(op, name)?.0)
+}
+
+/// The `f32` words of a tensor, to write.
+pub(crate) fn floats_mut<'a>(
+    op: &'static str,
+    operand: &'static str,
+    tensor: &'a mut Tensor,
+    name: &str,
+) -> Result<&'a mut [f32]> {
+    kernels_backend::check::dtype(op, operand, tensor, DType::F32)?;
+    Ok(&mut tensor.storage_mut::<CpuStorage>(op, name)?.0)
+}
+
+/// The elements of an `i32` tensor, without gaps.
+pub(crate) fn integers<'a>(
+    op: &'static str,
+    operand: &'static str,
+    tensor: &'a Tensor,
+    name: &str,
+) -> Result<&'a [i32]> {
+    kernels_backend::check::dtype(op, operand, tensor, DType::I32)?;
+    let words = &tensor.storage::<CpuStorage>(op, name)?.0;
+    Ok(bytemuck::cast_slice(&words[..tensor.shape().elements()]))
+}
+
+/// A tensor of at most three dimensions, laid out in rows.
+fn in_rows(op: &'static str, operand: &'static str, tensor: &Tensor) -> Result<()> {
+    if tensor.layout() == Layout::Rows && tensor.shape().len() <= 3 {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op,
+        expected: format!("{operand} of at most three dimensions, laid out in rows"),
+        found: format!("{} laid out as {:?}", tensor.shape(), tensor.layout()),
+    })
+}
+
+/// Where q, k and v of each head lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadStrides {
+    num_heads: usize,
+    head_dim: usize,
+    tokens: usize,
+    /// Words between two tokens of a head.
+    pub(crate) token: usize,
+    by_head: bool,
+}
+
+impl HeadStrides {
+    /// For a tensor of shape `(B, N, 3·D)`, in either layout.
+    pub(crate) fn new(tensor: &Tensor, num_heads: usize) -> Self {
+        let (tokens, width) = (tensor.shape()[1], tensor.shape()[2]);
+        let head_dim = width / 3 / num_heads;
+        let by_head = tensor.layout() != Layout::Rows;
+        let token = if by_head { head_dim } else { row_stride(width, tensor.dtype()) };
+        Self { num_heads, head_dim, tokens, token, by_head }
+    }
+
+    /// The first word of q (0), k (1) or v (2) of a head; the tokens follow, [`HeadStrides::token`] apart.
+    #[inline(always)]
+    pub(crate) fn start(&self, sample: usize, which: usize, head: usize) -> usize {
+        let Self { num_heads, head_dim, tokens, token, by_head } = *self;
+        if by_head {
+            ((sample * 3 + which) * num_heads + head) * tokens * head_dim
+        } else {
+            sample * tokens * token + (which * num_heads + head) * head_dim
+        }
+    }
+
+    /// Calls `piece(where it lies, its columns)` for each head that columns `columns` of a token touch.
+    #[inline(always)]
+    pub(crate) fn pieces(
+        &self,
+        sample: usize,
+        token: usize,
+        columns: Range<usize>,
+        mut piece: impl FnMut(usize, Range<usize>),
+    ) {
+        let mut column = columns.start;
+        while column < columns.end {
+            let (block, within) = (column / self.head_dim, column % self.head_dim);
+            let end = columns.end.min(column + self.head_dim - within);
+            let start = self.start(sample, block / self.num_heads, block % self.num_heads);
+            piece(start + token * self.token + within, column..end);
+            column = end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_never_lie_a_multiple_of_a_page_apart_and_always_fit() {
+        for width in [1, 3, 24, 384, 511, 512, 513, 768, 1024, 1280, 1408, 3072, 4096, 5120] {
+            let stride = row_stride(width, DType::F32);
+            assert!(stride >= width && (width < PADDED_WIDTH || !stride.is_multiple_of(1024)), "{width}");
+            for rows in [1, 2, 7, 100] {
+                let words = RowShape { rows, width, stride }.words();
+                assert!(words <= capacity(&Shape::from([rows, width])).unwrap(), "{rows} × {width}");
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+use kernels_backend::{Activation, DType, Epilogue, LinearBlock, Rows, RowsMut, View, WeightFormat, Write};
+
+use super::*;
+
+fn activations() -> impl Strategy<Value = Activation> {
+    proptest::sample::select(
+        Activation::names().iter().map(|&(_, activation)| activation).collect::<Vec<_>>(),
+    )
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    #[test]
+    fn any_epilogue_and_any_size_agree_with_the_reference(
+        rows in awkward(0), inputs in awkward(1), outputs in awkward(1), seed in any::<u64>(),
+        activation in activations(), accumulate in any::<bool>(), bias in any::<bool>(), keep in any::<bool>(),
+    ) {
+        let write = if accumulate { Write::Accumulate } else { Write::Replace };
+        let weight = noise(seed, inputs * outputs);
+        let bias = bias.then(|| noise(seed + 1, outputs));
+        let size = 1.0 + (inputs as f32).sqrt();
+        agree("linear", inputs, size, &|backend| {
+            let mut stream = Arc::clone(backend).stream().unwrap();
+            let s = &mut *stream;
+            let linear = packed(backend, [outputs, inputs], &weight, bias.as_deref());
+            let x = tensor(s, [rows, inputs], &noise(seed + 2, rows * inputs));
+            let mut y = tensor(s, [rows, outputs], &noise(seed + 3, rows * outputs));
+            let mut pre = unset(s, [rows, outputs]);
+            let epilogue = Epilogue { activation, write, pre_activation: keep.then_some(&mut pre) };
+            s.linear((&x).into(), &linear, epilogue, (&mut y).into()).unwrap();
+            let mut result = values(s, &y);
+            result.extend(values(s, &pre));
+            result
+        });
+    }
+
+    #[test]
+    fn ranges_of_rows_are_read_and_written_in_place(
+        batch in 1..4usize, rows in 1..40usize, before in 0..5usize, after in 0..5usize,
+        inputs in awkward(1), outputs in awkward(1), seed in any::<u64>(),
+    ) {
+        let all = before + rows + after;
+        let weight = noise(seed, inputs * outputs);
+        agree("linear", inputs, (inputs as f32).sqrt(), &|backend| {
+            let mut stream = Arc::clone(backend).stream().unwrap();
+            let s = &mut *stream;
+            let linear = packed(backend, [outputs, inputs], &weight, None);
+            let x = tensor(s, [batch, all, inputs], &noise(seed + 1, batch * all * inputs));
+            let mut y = unset(s, [batch, all, outputs]);
+            let from = Rows::range(&x, before..before + rows).unwrap();
+            let to = RowsMut::range(&mut y, after..after + rows).unwrap();
+            s.linear(from, &linear, Epilogue::none(), to).unwrap();
+            // Samples into a list of rows, and back.
+            let mut flat = unset(s, [batch * rows, outputs]);
+            let from = Rows::range(&x, before..before + rows).unwrap();
+            s.linear(from, &linear, Epilogue::none(), (&mut flat).into()).unwrap();
+            let mut result = values(s, &y);
+            result.extend(values(s, &flat));
+            result
+        });
+    }
+
+    #[test]
+    fn queries_keys_and_values_are_laid_out_by_head(
+        batch in 1..3usize, tokens in awkward(0), num_heads in 1..4usize, head_dim in awkward(1),
+        accumulate in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let inputs = 20;
+        let outputs = 3 * num_heads * head_dim;
+        let weight = noise(seed, inputs * outputs);
+        agree("linear", inputs, (inputs as f32).sqrt(), &|backend| {
+            let mut stream = Arc::clone(backend).stream().unwrap();
+            let s = &mut *stream;
+            let linear = packed(backend, [outputs, inputs], &weight, None);
+            let x = tensor(s, [batch, tokens, inputs], &noise(seed + 1, batch * tokens * inputs));
+            let old = noise(seed + 2, batch * tokens * outputs);
+            let mut y = laid_out(s, [batch, tokens, outputs], Layout::Heads { num_heads }, &old);
+            let epilogue = if accumulate { Epilogue::accumulate() } else { Epilogue::none() };
+            s.linear((&x).into(), &linear, epilogue, (&mut y).into()).unwrap();
+            values(s, &y)
+        });
+    }
+
+    #[test]
+    fn stacked_blocks_of_any_type_and_a_repacked_layer_agree(
+        outs in proptest::collection::vec(awkward(1), 1..4), inputs in awkward(1), seed in any::<u64>(),
+        dtype in proptest::sample::select(vec![DType::F32, DType::Bf16, DType::F16]),
+    ) {
+        let outputs: usize = outs.iter().sum();
+        let bytes = |seed, count| -> Vec<u8> {
+            let numbers = noise(seed, count).into_iter();
+            match dtype {
+                DType::Bf16 => numbers.flat_map(|x| half::bf16::from_f32(x).to_le_bytes()).collect(),
+                DType::F16 => numbers.flat_map(|x| half::f16::from_f32(x).to_le_bytes()).collect(),
+                _ => numbers.flat_map(f32::to_le_bytes).collect(),
+            }
+        };
+        let data: Vec<_> = outs
+            .iter()
+            .enumerate()
+            .map(|(i, &out)| (bytes(seed + i as u64, out * inputs), bytes(seed + 9 + i as u64, out)))
+            .collect();
+        let blocks: Vec<_> = outs
+            .iter()
+            .zip(&data)
+            .enumerate()
+            .map(|(i, (&out, (weight, bias)))| LinearBlock {
+                weight: View::new([out, inputs], dtype, weight).unwrap(),
+                bias: (i != 1).then(|| View::new([out], dtype, bias).unwrap()),
+            })
+            .collect();
+        agree("pack_linear", inputs, (inputs as f32).sqrt(), &|backend| {
+            let mut stream = Arc::clone(backend).stream().unwrap();
+            let s = &mut *stream;
+            let mut linear = backend.pack_linear(&blocks, WeightFormat::F32).unwrap();
+            let x = tensor(s, [3, inputs], &noise(seed + 20, 3 * inputs));
+            let mut y = unset(s, [3, outputs]);
+            s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into()).unwrap();
+            let mut result = values(s, &y);
+            let weight = tensor(s, [outputs, inputs], &noise(seed + 21, outputs * inputs));
+            let bias = tensor(s, [outputs], &noise(seed + 22, outputs));
+            for bias in [Some(&bias), None] {
+                backend.repack(&mut linear, &weight, bias).unwrap();
+                s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into()).unwrap();
+                result.extend(values(s, &y));
+            }
+            result
+        });
+    }
+}
+
+#[test]
+fn padded_rows_and_long_sums_agree() {
+    for (rows, inputs, outputs) in [(13 * 14, 768, 96), (29, 3072, 33), (1, 1024, 400), (160, 512, 48)] {
+        let weight = noise(1, inputs * outputs);
+        agree("linear", inputs, (inputs as f32).sqrt(), &|backend| {
+            let mut stream = Arc::clone(backend).stream().unwrap();
+            let s = &mut *stream;
+            let linear = packed(backend, [outputs, inputs], &weight, None);
+            let x = tensor(s, [rows, inputs], &noise(2, rows * inputs));
+            let mut y = unset(s, [rows, outputs]);
+            s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into()).unwrap();
+            values(s, &y)
+        });
+    }
+}
+
+#[test]
+fn nan_and_infinity_stay_in_their_rows() {
+    for activation in Activation::names().iter().map(|&(_, activation)| activation) {
+        agree("linear", 4, 1e3, &|backend| {
+            let mut stream = Arc::clone(backend).stream().unwrap();
+            let s = &mut *stream;
+            let linear = packed(backend, [1, 1], &[1.0], None);
+            let special =
+                [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, 1e-40, 120.0, -120.0, 3.0, -3.0, 1e3, -1e3];
+            let x = tensor(s, [special.len(), 1], &special);
+            let mut y = unset(s, [special.len(), 1]);
+            s.linear((&x).into(), &linear, Epilogue::activation(activation), (&mut y).into()).unwrap();
+            values(s, &y)
+        });
+    }
+}

@@ -1,0 +1,96 @@
+//! Between host and tensors: `write`, `read`, `cast`.
+
+use kernels_backend::{DType, Error, Layout, Result, Rows, RowsMut, Tensor, View, check};
+
+use crate::{
+    storage::{HeadStrides, Matrix, MatrixMut, RowShape, floats, floats_mut, integers},
+    threads::Threads,
+};
+
+/// Host to tensor, widening to `f32`.
+pub(crate) fn write(threads: &Threads, name: &str, src: &View<'_>, dst: &mut Tensor) -> Result<()> {
+    const OP: &str = "write";
+    check::shape(OP, "destination", dst, src.shape())?;
+    if (src.dtype() == DType::I32) != (dst.dtype() == DType::I32) {
+        return Err(Error::DType { op: OP, operand: "view", expected: dst.dtype(), found: src.dtype() });
+    }
+    if let Layout::Heads { num_heads } = dst.layout() {
+        return write_heads(name, src, dst, num_heads);
+    }
+    let shape = RowShape::of(dst);
+    if dst.dtype() == DType::I32 {
+        let storage = dst.storage_mut::<crate::storage::CpuStorage>(OP, name)?;
+        bytemuck::cast_slice_mut(&mut storage.0[..src.shape().elements()]).copy_from_slice(src.bytes());
+        return Ok(());
+    }
+    let words = &mut floats_mut(OP, "destination", dst, name)?[..shape.words()];
+    if shape.rows <= 1 {
+        // One long row, such as a video.
+        const CHUNK: usize = 64 << 10;
+        threads.for_each_chunk(words, CHUNK, |i, chunk| src.read_f32(i * CHUNK, chunk));
+    } else if shape.width > 0 {
+        let block = (16usize << 10).div_ceil(shape.width);
+        threads.for_each_chunk(words, block * shape.stride, |b, rows| {
+            for (i, row) in rows.chunks_mut(shape.stride).enumerate() {
+                src.read_f32((b * block + i) * shape.width, &mut row[..shape.width]);
+            }
+        });
+    }
+    Ok(())
+}
+
+fn write_heads(name: &str, src: &View<'_>, dst: &mut Tensor, num_heads: usize) -> Result<()> {
+    let strides = HeadStrides::new(dst, num_heads);
+    let [batch, tokens, width] = [dst.shape()[0], dst.shape()[1], dst.shape()[2]];
+    let words = floats_mut("write", "destination", dst, name)?;
+    for row in 0..batch * tokens {
+        strides.pieces(row / tokens, row % tokens, 0..width, |at, columns| {
+            src.read_f32(row * width + columns.start, &mut words[at..at + columns.len()]);
+        });
+    }
+    Ok(())
+}
+
+/// Tensor to host, in canonical order.
+pub(crate) fn read(name: &str, src: &Tensor, dst: &mut [f32]) -> Result<()> {
+    const OP: &str = "read";
+    let elements = src.shape().elements();
+    if dst.len() != elements {
+        return Err(Error::Shape {
+            op: OP,
+            expected: format!("a destination of {elements} numbers"),
+            found: dst.len().to_string(),
+        });
+    }
+    if src.dtype() == DType::I32 {
+        let values = integers(OP, "source", src, name)?;
+        dst.iter_mut().zip(values).for_each(|(d, &s)| *d = s as f32);
+        return Ok(());
+    }
+    let words = floats(OP, "source", src, name)?;
+    if let Layout::Heads { num_heads } = src.layout() {
+        let strides = HeadStrides::new(src, num_heads);
+        let (tokens, width) = (src.shape()[1], src.shape()[2]);
+        for (row, out) in dst.chunks_exact_mut(width.max(1)).enumerate() {
+            strides.pieces(row / tokens, row % tokens, 0..width, |at, columns| {
+                out[columns.clone()].copy_from_slice(&words[at..at + columns.len()]);
+            });
+        }
+        return Ok(());
+    }
+    let shape = RowShape::of(src);
+    for (i, out) in dst.chunks_exact_mut(shape.width.max(1)).enumerate() {
+        out.copy_from_slice(&words[shape.row(i)]);
+    }
+    Ok(())
+}
+
+/// Copies rows.
+pub(crate) fn cast(threads: &Threads, name: &str, src: &Rows<'_>, dst: RowsMut<'_>) -> Result<()> {
+    const OP: &str = "cast";
+    check::same_rows(OP, src.dims, dst.dims)?;
+    let src = Matrix::new(OP, "source", src, name)?;
+    let mut dst = MatrixMut::new(OP, "destination", dst, name)?;
+    dst.for_each_row(threads, |i, row| row.copy_from_slice(src.row(i)));
+    Ok(())
+}
