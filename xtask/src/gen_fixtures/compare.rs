@@ -169,3 +169,6 @@ fn floats(view: &TensorView<'_>) -> Option<(DType, Vec<f32>)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,6 +60,16 @@ pub(crate) const KINDS: &[Kind] = &[
         ],
     },
     Kind {
+        key: "scripts",
+        name: "scripts",
+        transformers_4: false,
+        sources: &[
+            "xtask/python/fixtures/scripts.py",
+            "xtask/python/make_decode_fixtures.py",
+            "xtask/python/make_preprocess_fixtures.py",
+        ],
+    },
+    Kind {
         key: "published",
         name: "published",
         transformers_4: false,
