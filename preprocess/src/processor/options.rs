@@ -75,7 +75,7 @@ impl ProcessorOptions {
         if self.do_center_crop {
             self.crop_size.check("crop_size")?;
             if !matches!(self.crop_size, Size::Exact { .. }) {
-                return Err(invalid("crop_size", "height and width", &self.crop_size));
+                return Err(invalid("crop_size", "height and width", self.crop_size));
             }
         }
         if self.do_rescale && !(self.rescale_factor.is_finite() && self.rescale_factor != 0.0) {

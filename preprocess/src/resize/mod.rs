@@ -6,7 +6,7 @@
 //!
 //! `fast_image_resize` computes the same integers with SIMD, when it is asked for one axis at a time: in a single
 //! call it would go vertical first. It allows 21 bits of precision at most where torchvision allows 22, which shows
-//! only past a 128-fold reduction; [`direct`] serves those and frames that are not RGB, and is the oracle of the tests.
+//! only past a 128-fold reduction; `direct` serves those and frames that are not RGB, and is the oracle of the tests.
 
 mod direct;
 
