@@ -70,6 +70,18 @@ pub(crate) const KINDS: &[Kind] = &[
         ],
     },
     Kind {
+        key: "kept",
+        name: "kept",
+        transformers_4: false,
+        sources: &["fixtures/clips", "xtask/python/fixtures/kept.py"],
+    },
+    Kind {
+        key: "processor",
+        name: "processor",
+        transformers_4: false,
+        sources: &["cli/demo", "fixtures/clips", "xtask/python/fixtures/processor.py"],
+    },
+    Kind {
         key: "published",
         name: "published",
         transformers_4: false,
