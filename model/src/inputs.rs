@@ -10,11 +10,11 @@ use crate::{Error, Result, VideoMAEConfig};
 /// use videomae::VideoInputs;
 ///
 /// let pixel_values = vec![0.0; 2 * 4 * 3 * 16 * 16];
-/// let mut inputs = VideoInputs::new(&pixel_values, [2, 4, 3, 16, 16]);
-/// inputs.output_hidden_states = Some(true);
+/// let inputs = VideoInputs::new(&pixel_values, [2, 4, 3, 16, 16]);
+/// let inputs = VideoInputs { output_hidden_states: Some(true), ..inputs };
+/// # assert!(inputs.labels.is_none());
 /// ```
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct VideoInputs<'a> {
     /// Normalised pixels `(B, T, C, H, W)`, row-major.
     pub pixel_values: &'a [f32],

@@ -2,11 +2,13 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use kernels_backend::{Backend, LayerNorm, Stream, Tensor, View, WeightFormat, enter};
+use kernels_backend::{Backend, LayerNorm, Stream, Tensor, View, enter};
 
 use crate::{
     Result, VideoMAEConfig,
-    checkpoint::{Architecture, Checkpoint, LoadOptions, LoadReport, WeightLoader, WeightSource},
+    checkpoint::{
+        self, Architecture, Checkpoint, LoadOptions, LoadReport, SaveOptions, WeightLoader, WeightSource,
+    },
     embeddings::Embeddings,
     encoder::Encoder,
     inputs::{ClipDims, TokenSplit, VideoInputs},
@@ -65,7 +67,7 @@ impl VideoMAEModel {
         options: &LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let loader = WeightLoader::new(source, &config, Architecture::Model, *options)?;
-        let packer = Packer::new(loader.root(), &*backend, WeightFormat::F32);
+        let packer = Packer::new(loader.root(), &*backend, options.weight_format);
         let model = Self::load(&packer, &config, &backend)?;
         Ok((model, loader.finish()?))
     }
@@ -85,6 +87,22 @@ impl VideoMAEModel {
             config: config.clone(),
             backend: Arc::clone(backend),
         })
+    }
+
+    /// Writes `config.json` and `weights` into a directory, as every generation of transformers reads them.
+    ///
+    /// A model keeps its weights only as its backend packed them, which halves its memory and may have rounded
+    /// them. So they are given again: the source the model was built from, or what training made of it.
+    ///
+    /// # Errors
+    /// As [`checkpoint::save_pretrained`].
+    pub fn save_pretrained(
+        &self,
+        directory: impl AsRef<Path>,
+        weights: &dyn WeightSource,
+        options: &SaveOptions,
+    ) -> Result<()> {
+        checkpoint::save_pretrained(directory, self.config(), Architecture::Model, weights, options)
     }
 
     /// The configuration the model was built from.

@@ -31,7 +31,7 @@ mod tests {
     /// The definition, element by element, with a power for each.
     fn by_definition(position: usize, column: usize, width: usize) -> f32 {
         let angle = position as f64 / 10_000f64.powf((2 * (column / 2)) as f64 / width as f64);
-        (if column % 2 == 0 { angle.sin() } else { angle.cos() }) as f32
+        (if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use kernels_backend::{Backend, PatchTargets, Stream, Tensor, WeightFormat, enter};
+use kernels_backend::{Backend, PatchTargets, Stream, Tensor, enter};
 
 use crate::{
     Error, Result, VideoMAEConfig, VideoMAEModel,
-    checkpoint::{Architecture, Checkpoint, LoadOptions, LoadReport, WeightLoader, WeightSource},
+    checkpoint::{
+        self, Architecture, Checkpoint, LoadOptions, LoadReport, SaveOptions, WeightLoader, WeightSource,
+    },
     decoder::{Decoder, DecoderRun},
     inputs::{ClipDims, TokenSplit, VideoInputs},
     loss::LossRun,
@@ -68,10 +70,26 @@ impl VideoMAEForPreTraining {
     ) -> Result<(Self, LoadReport)> {
         check_targets(&config)?;
         let loader = WeightLoader::new(source, &config, Architecture::PreTraining, *options)?;
-        let packer = Packer::new(loader.root(), &*backend, WeightFormat::F32);
+        let packer = Packer::new(loader.root(), &*backend, options.weight_format);
         let decoder = Decoder::load(&packer, &config)?;
         let videomae = VideoMAEModel::load(&packer, &config, &backend)?;
         Ok((Self { videomae, decoder }, loader.finish()?))
+    }
+
+    /// Writes `config.json` and `weights` into a directory, as every generation of transformers reads them.
+    ///
+    /// A model keeps its weights only as its backend packed them, which halves its memory and may have rounded
+    /// them. So they are given again: the source the model was built from, or what training made of it.
+    ///
+    /// # Errors
+    /// As [`checkpoint::save_pretrained`].
+    pub fn save_pretrained(
+        &self,
+        directory: impl AsRef<Path>,
+        weights: &dyn WeightSource,
+        options: &SaveOptions,
+    ) -> Result<()> {
+        checkpoint::save_pretrained(directory, self.config(), Architecture::PreTraining, weights, options)
     }
 
     /// The configuration the model was built from.

@@ -20,7 +20,7 @@ impl VideoMAEForVideoClassification {
     /// [`kernels_backend::Error::Unsupported`] where the backend only runs forward.
     pub fn training_session(&self, seed: u64) -> Result<TrainingSession> {
         TrainingSession::new(&self.videomae, Architecture::VideoClassification, seed, |s| {
-            Ok(TailGradient::Classification(HeadGradient::new(s, &self.head)?))
+            Ok(TailGradient::Classification(Box::new(HeadGradient::new(s, &self.head)?)))
         })
     }
 

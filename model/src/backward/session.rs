@@ -33,7 +33,7 @@ pub struct TrainingSession {
 
 /// The gradients of what a model has after the encoder.
 pub(super) enum TailGradient {
-    Classification(HeadGradient),
+    Classification(Box<HeadGradient>),
     PreTraining(Box<DecoderGradient>),
 }
 

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use kernels_backend::DType;
+use kernels_backend::{DType, WeightFormat};
 
 use super::{
     Architecture, LoadReport, Mismatch, Part, TensorSpec, WeightData, WeightSource, fresh,
@@ -14,7 +14,7 @@ use super::{
 use crate::{Error, Result, VideoMAEConfig};
 
 /// What a load may do when the source does not fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Draw what the source lacks after the encoder's layers (norms, classifier, decoder), as to fine-tune a
     /// pre-trained encoder. Otherwise, and always for the encoder, a missing tensor is an error.
@@ -23,6 +23,16 @@ pub struct LoadOptions {
     pub ignore_mismatched_sizes: bool,
     /// Seeds what is drawn.
     pub seed: u64,
+    /// The precision matrices are packed in, whatever type the source has. Sums stay in single precision, and
+    /// so does everything but matrices.
+    pub weight_format: WeightFormat,
+}
+
+impl Default for LoadOptions {
+    /// Everything must be there, in single precision.
+    fn default() -> Self {
+        Self { fresh_head: false, ignore_mismatched_sizes: false, seed: 0, weight_format: WeightFormat::F32 }
+    }
 }
 
 /// Hands the tensors of a source to a model under construction.

@@ -129,7 +129,7 @@ fn a_pretrained_encoder_gets_a_fresh_head_only_when_asked() {
 #[test]
 fn an_encoder_is_never_made_up() {
     let config = tiny();
-    let options = LoadOptions { fresh_head: true, ignore_mismatched_sizes: true, seed: 0 };
+    let options = LoadOptions { fresh_head: true, ignore_mismatched_sizes: true, ..LoadOptions::default() };
     let key = "videomae.encoder.layer.1.attention.output.dense.weight";
     let mut map = weights(&config, CLASSIFIER);
     map.insert(key, WeightData::f32(&[1], &[1.0]).unwrap());
