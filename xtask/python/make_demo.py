@@ -32,6 +32,7 @@ def read_clips(arguments):
 
 
 def encode(arguments):
+    """Writes one clip as an MP4 file."""
     import make_demo_video as video
 
     (frames,) = read_clips(arguments)
@@ -66,6 +67,7 @@ def prepare(arguments):
 
 
 def train(arguments):
+    """Trains on prepared clips and saves model and processor."""
     import make_demo_train as training
     import torch
 
@@ -125,21 +127,25 @@ def evaluate(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["encode", "prepare", "train", "evaluate"])
-    parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--shape", type=int, nargs=4, metavar=("T", "H", "W", "C"))
-    parser.add_argument("--count", type=int, default=1)
-    parser.add_argument("--fps", type=int, default=16)
-    parser.add_argument("--crf", type=int, default=23)
-    parser.add_argument("--labels", nargs="+")
-    parser.add_argument("--train", type=pathlib.Path)
-    parser.add_argument("--validation", type=pathlib.Path)
-    parser.add_argument("--model", type=pathlib.Path)
-    parser.add_argument("--clips", type=pathlib.Path)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--threads", type=int, default=2)
+    steps = parser.add_subparsers(required=True, metavar="STEP")
+
+    def add_step(run, *options):
+        step = steps.add_parser(run.__name__, description=run.__doc__)
+        step.set_defaults(run=run)
+        step.add_argument("--out", type=pathlib.Path, required=True)
+        for name, settings in options:
+            step.add_argument(name, required=True, **settings)
+
+    path, number = {"type": pathlib.Path}, {"type": int}
+    shape = ("--shape", {"type": int, "nargs": 4, "metavar": ("T", "H", "W", "C")})
+    clips = [shape, ("--count", number), ("--fps", number)]
+    crf, labels, threads = ("--crf", number), ("--labels", {"nargs": "+"}), ("--threads", number)
+    add_step(encode, *clips, crf)
+    add_step(prepare, *clips)
+    add_step(train, ("--train", path), ("--validation", path), ("--steps", number), labels, threads)
+    add_step(evaluate, *clips, crf, ("--model", path), ("--clips", path), labels, threads)
     arguments = parser.parse_args()
-    {"encode": encode, "prepare": prepare, "train": train, "evaluate": evaluate}[arguments.step](arguments)
+    arguments.run(arguments)
 
 
 if __name__ == "__main__":
