@@ -28,6 +28,10 @@ pub(crate) struct Options {
     /// Make only the checkpoint of cli/demo, and check it on the clips that are there
     #[arg(long)]
     checkpoint_only: bool,
+    /// Check and install the checkpoint in this folder instead of training one; --train-clips and --steps should say
+    /// how it was made, for its README
+    #[arg(long, conflicts_with = "clips_only", value_name = "DIR")]
+    trained: Option<PathBuf>,
     /// Folder that receives fixtures/clips and cli/demo [default: the workspace]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -53,6 +57,9 @@ const REQUIRED_ACCURACY: f64 = 0.95;
 
 /// Files of a checkpoint folder, as transformers names them.
 const CHECKPOINT_FILES: [&str; 3] = ["config.json", "preprocessor_config.json", "model.safetensors"];
+
+/// What goes with them.
+const README: &str = "README.md";
 
 /// Makes what `options` ask for.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -105,6 +112,7 @@ fn encode_fixtures(environment: &Environment, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Trains a checkpoint unless `options` name one, and installs it if it passes.
 fn make_checkpoint(
     workspace: &Workspace,
     environment: &Environment,
@@ -112,21 +120,13 @@ fn make_checkpoint(
     clips: &Path,
     target: &Path,
 ) -> Result<()> {
-    let scratch = workspace.scratch();
-    fs::create_dir_all(&scratch).with_context(|| format!("making {}", scratch.display()))?;
-    let work = tempfile::tempdir_in(&scratch).with_context(|| format!("in {}", scratch.display()))?;
-    let path = |name: &str| work.path().join(name);
-    let (train, validation, trained, report) =
-        (path("train.npy"), path("validation.npy"), path("checkpoint"), path("report.json"));
-
-    prepare(environment, Split::Validation, NUM_VALIDATION_CLIPS, &validation)?;
-    prepare(environment, Split::Train, options.train_clips, &train)?;
-
-    let mut command = environment.script("make_demo.py");
-    command.arg("train").arg("--train").arg(&train).arg("--validation").arg(&validation);
-    command.arg("--out").arg(&trained).arg("--steps").arg(options.steps.to_string());
-    succeed(with_threads(with_labels(&mut command), options.threads))?;
-
+    let work = workspace.scratch().join("make-demo");
+    fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
+    let trained = match &options.trained {
+        Some(trained) => trained.clone(),
+        None => train(environment, options, &work)?,
+    };
+    let report = work.join("report.json");
     let mut command = environment.script("make_demo.py");
     command.arg("evaluate").arg("--model").arg(&trained).arg("--clips").arg(clips).arg("--out").arg(&report);
     command.arg("--crf").arg(TEST_CRF.to_string());
@@ -134,11 +134,22 @@ fn make_checkpoint(
     feed_split(&mut command, Split::Test, NUM_TEST_CLIPS)?;
 
     let report = Report::read(&report)?;
-    report.check(REQUIRED_ACCURACY)?;
-    let readme = path("checkpoint/README.md");
-    fs::write(&readme, report.readme(options.train_clips, options.steps))
-        .with_context(|| format!("writing {}", readme.display()))?;
-    install(&trained, target)
+    report.check(REQUIRED_ACCURACY).with_context(|| format!("{} is not good enough", trained.display()))?;
+    install(&trained, &report.readme(options.train_clips, options.steps), target)
+}
+
+/// Renders, trains, and returns the folder of the checkpoint. It outlives the run, so that a checkpoint which is not
+/// good enough can be looked at.
+fn train(environment: &Environment, options: &Options, work: &Path) -> Result<PathBuf> {
+    let (pixels, validation, trained) =
+        (work.join("train.npy"), work.join("validation.npy"), work.join("checkpoint"));
+    prepare(environment, Split::Validation, NUM_VALIDATION_CLIPS, &validation)?;
+    prepare(environment, Split::Train, options.train_clips, &pixels)?;
+    let mut command = environment.script("make_demo.py");
+    command.arg("train").arg("--train").arg(&pixels).arg("--validation").arg(&validation);
+    command.arg("--out").arg(&trained).arg("--steps").arg(options.steps.to_string());
+    succeed(with_threads(with_labels(&mut command), options.threads))?;
+    Ok(trained)
 }
 
 /// Renders `count` clips of a split and leaves what the model sees of them in an array file.
@@ -191,17 +202,17 @@ fn feed(
 
 /// Moves a finished checkpoint into place. Each file is copied beside its place first (the build directory may lie on
 /// another file system) and renamed when all copies are complete.
-fn install(source: &Path, target: &Path) -> Result<()> {
+fn install(source: &Path, readme: &str, target: &Path) -> Result<()> {
     fs::create_dir_all(target).with_context(|| format!("making {}", target.display()))?;
-    let files = || CHECKPOINT_FILES.into_iter().chain(["README.md"]);
     let unfinished = |name: &str| target.join(format!("{name}.tmp"));
-    for name in files() {
+    for name in CHECKPOINT_FILES {
         // Not `fs::copy`, which would also copy the permissions of a temporary file.
         fs::read(source.join(name))
             .and_then(|bytes| fs::write(unfinished(name), bytes))
             .with_context(|| format!("copying {name} to {}", target.display()))?;
     }
-    for name in files() {
+    fs::write(unfinished(README), readme).with_context(|| format!("writing to {}", target.display()))?;
+    for name in CHECKPOINT_FILES.into_iter().chain([README]) {
         fs::rename(unfinished(name), target.join(name))
             .with_context(|| format!("writing {name} in {}", target.display()))?;
         println!("{}", target.join(name).display());
