@@ -56,7 +56,7 @@ impl Isa {
     }
 
     /// Calls `visitor` with the token of this instruction set.
-    fn visit<V: Visitor>(self, visitor: V) -> std::result::Result<V::Output, String> {
+    pub(crate) fn visit<V: Visitor>(self, visitor: V) -> std::result::Result<V::Output, String> {
         match self {
             Self::Portable => Ok(visitor.visit(Portable)),
             #[cfg(target_arch = "x86_64")]
@@ -84,8 +84,11 @@ impl fmt::Display for Isa {
 }
 
 /// What is done with a token, whichever it is.
-trait Visitor {
+pub(crate) trait Visitor {
+    /// What comes of it.
     type Output;
+
+    /// Does it.
     fn visit<S: Simd>(self, simd: S) -> Self::Output;
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn mse_loss(
     })
 }
 
-/// Binary cross entropy: max(x, 0) − x·t + ln(1 + e^−|x|).
+/// Binary cross entropy: (1 − t)·x + max(−x, 0) + ln(1 + e^−|x|).
 pub(crate) fn bce_with_logits_loss(
     name: &str,
     logits: &Tensor,
@@ -33,9 +33,9 @@ pub(crate) fn bce_with_logits_loss(
 ) -> Result<()> {
     let count = logits.shape().elements() as f64;
     elementwise("bce_with_logits_loss", name, logits, targets, loss, gradient, |x, target| {
-        let positive = if x < 0.0 { 0.0 } else { x };
+        let positive = if x < 0.0 { -x } else { 0.0 };
         let sigmoid = 1.0 / (1.0 + (-x).exp());
-        (positive - x * target + (-x.abs()).exp().ln_1p(), (sigmoid - target) / count)
+        ((1.0 - target) * x + positive + (-x.abs()).exp().ln_1p(), (sigmoid - target) / count)
     })
 }
 

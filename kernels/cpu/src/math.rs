@@ -98,3 +98,6 @@ pub(crate) fn gelu<S: Simd>(s: S, x: S::Vector) -> S::Vector {
     let tail = s.mul(s.mul(e, t), p);
     s.mul(x, s.select_less(x, zero, tail, s.sub(one, tail)))
 }
+
+#[cfg(test)]
+mod tests;
