@@ -19,10 +19,10 @@ impl FileBytes {
 
 /// The one unsafe function of this crate.
 fn map(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the mapping is private and read-only, and only bytes are read from it, of which every pattern is
-    // valid. Nothing can stop another process from changing the file meanwhile; weights would then be wrong, or
-    // a truncated file end the process with SIGBUS, as in every program that maps a file. Our own writers only
-    // ever rename a new file over an old one, which leaves the mapped one as it is.
+    // SAFETY: the mapping is read-only, and only bytes are read from it, of which every pattern is valid. Nothing
+    // can stop another process from changing the file meanwhile; weights would then be wrong, or a truncated
+    // file end the process with SIGBUS, as in every program that maps a file. Our own writers only ever rename a
+    // new file over an old one, which leaves the mapped one as it is.
     unsafe { Mmap::map(file) }
 }
 

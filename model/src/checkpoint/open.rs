@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::{Component, Path, PathBuf},
 };
 
@@ -103,6 +104,13 @@ impl Checkpoint {
 
     fn archive(&self, key: &str) -> Option<&Archive> {
         self.keys.get(key).map(|&i| &self.archives[i])
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, archives, keys } = self;
+        write!(f, "Checkpoint {} of {} tensors in {} files", path.display(), keys.len(), archives.len())
     }
 }
 

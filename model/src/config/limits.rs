@@ -5,8 +5,8 @@ use std::fmt::Display;
 use super::{ProblemType, VideoMAEConfig};
 use crate::{Error, Result};
 
-/// One side of a frame or a patch, or the frames of a clip: 32 times 8K video's width leaves room for anything
-/// real, and the product of any two still fits 32 bits.
+/// One side of a frame or a patch, or the frames of a clip: eight times the width of 8K video, and an hour of
+/// video at 18 frames per second.
 const MAX_PIXELS: usize = 1 << 16;
 /// Channels: hyperspectral cameras have hundreds.
 const MAX_CHANNELS: usize = 1 << 12;

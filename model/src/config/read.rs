@@ -44,8 +44,8 @@ impl VideoMAEConfig {
 }
 
 fn parse(file: &str, json: &str) -> Result<VideoMAEConfig> {
-    let value: Value = serde_json::from_str(json.trim_start_matches('\u{feff}'))
-        .map_err(|reason| Error::Json { file: file.to_owned(), reason })?;
+    let value: Value =
+        serde_json::from_str(json).map_err(|reason| Error::Json { file: file.to_owned(), reason })?;
     match value {
         Value::Object(map) => Fields { file, map }.config(),
         other => Err(Error::Malformed {

@@ -94,7 +94,7 @@ fn a_damaged_header_is_an_error_that_names_the_fault() {
         ("offsets that overflow", one("F32", "[2]", u64::MAX - 7, u64::MAX, 8), "tensor a"),
         (
             "offsets beyond 64 bits",
-            file(&r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8e30]}}"#.to_owned(), 8),
+            file(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8e30]}}"#, 8),
             "tensor a",
         ),
         ("negative shape", one("F32", "[-2]", 0, 8, 8), "tensor a"),
