@@ -26,7 +26,8 @@ fn names(directory: &Path) -> Vec<String> {
 fn what_is_saved_is_what_is_loaded() {
     for architecture in Architecture::ALL {
         for config in [tiny(), token_zero(), VideoMAEConfig { qkv_bias: false, ..tiny() }] {
-            for max_shard_size in [None, Some(700), Some(0), Some(u64::MAX)] {
+            // Each file waits for the disk, so many of them are left to the test of shards below.
+            for max_shard_size in [None, Some(2000), Some(u64::MAX)] {
                 let directory = tempfile::tempdir().unwrap();
                 let map = weights(&config, architecture);
                 let options = SaveOptions { max_shard_size, ..SaveOptions::default() };
@@ -124,27 +125,31 @@ fn a_number_too_large_for_the_type_is_an_error_and_not_infinity() {
 fn shards_hold_no_more_than_they_may_and_the_index_finds_all() {
     let config = token_zero();
     let map = weights(&config, Architecture::PreTraining);
-    let directory = tempfile::tempdir().unwrap();
-    let options = SaveOptions { max_shard_size: Some(1000), ..SaveOptions::default() };
-    save_pretrained(directory.path(), &config, Architecture::PreTraining, &map, &options).unwrap();
-    let text = fs::read_to_string(directory.path().join("model.safetensors.index.json")).unwrap();
-    let index: Value = serde_json::from_str(&text).unwrap();
-    let weight_map = index["weight_map"].as_object().unwrap();
-    assert_eq!(weight_map.len(), map.keys().len());
-    let mut total = 0;
-    let shards: Vec<_> = names(directory.path()).into_iter().filter(|name| name.contains("-of-")).collect();
-    assert!(shards.len() > 3, "{shards:?}");
-    for (i, shard) in shards.iter().enumerate() {
-        assert_eq!(*shard, format!("model-{:05}-of-{:05}.safetensors", i + 1, shards.len()));
-        let file = Checkpoint::open(directory.path().join(shard)).unwrap();
-        let sizes: Vec<_> =
-            file.keys().iter().map(|key| file.get(key).unwrap().unwrap().bytes().len()).collect();
-        let size: usize = sizes.iter().sum();
-        assert!(size <= 1000 || sizes.len() == 1, "{shard} holds {size} bytes");
-        assert!(file.keys().iter().all(|key| weight_map[key] == **shard));
-        total += size;
+    // Nothing fits into no bytes: then every tensor has a file of its own.
+    for limit in [0, 1000] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = SaveOptions { max_shard_size: Some(limit), ..SaveOptions::default() };
+        save_pretrained(directory.path(), &config, Architecture::PreTraining, &map, &options).unwrap();
+        let text = fs::read_to_string(directory.path().join("model.safetensors.index.json")).unwrap();
+        let index: Value = serde_json::from_str(&text).unwrap();
+        let weight_map = index["weight_map"].as_object().unwrap();
+        assert_eq!(weight_map.len(), map.keys().len());
+        let mut total = 0;
+        let shards: Vec<_> =
+            names(directory.path()).into_iter().filter(|name| name.contains("-of-")).collect();
+        assert!(shards.len() > 3, "{shards:?}");
+        for (i, shard) in shards.iter().enumerate() {
+            assert_eq!(*shard, format!("model-{:05}-of-{:05}.safetensors", i + 1, shards.len()));
+            let file = Checkpoint::open(directory.path().join(shard)).unwrap();
+            let sizes: Vec<_> =
+                file.keys().iter().map(|key| file.get(key).unwrap().unwrap().bytes().len()).collect();
+            let size: usize = sizes.iter().sum();
+            assert!(size as u64 <= limit || sizes.len() == 1, "{shard} holds {size} bytes");
+            assert!(file.keys().iter().all(|key| weight_map[key] == **shard));
+            total += size;
+        }
+        assert_eq!(index["metadata"]["total_size"], total);
     }
-    assert_eq!(index["metadata"]["total_size"], total);
 }
 
 #[test]
@@ -221,11 +226,16 @@ impl WeightSource for Failing {
 fn a_failure_half_way_leaves_the_directory_as_it_was() {
     let config = tiny();
     let map = weights(&config, Architecture::Model);
-    for (at, max_shard_size) in map.keys().into_iter().flat_map(|key| [(key.clone(), None), (key, Some(500))])
-    {
+    // The first tensor, one in the middle and the last, in one file and in several.
+    let keys = [
+        "videomae.embeddings.patch_embeddings.projection.weight",
+        "videomae.encoder.layer.1.intermediate.dense.weight",
+        "videomae.encoder.layer.1.layernorm_after.bias",
+    ];
+    for (at, max_shard_size) in keys.into_iter().flat_map(|key| [(key, None), (key, Some(1000))]) {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("model.safetensors"), "earlier").unwrap();
-        let source = Failing { map: map.clone(), at };
+        let source = Failing { map: map.clone(), at: at.to_owned() };
         let options = SaveOptions { max_shard_size, ..SaveOptions::default() };
         let error =
             save_pretrained(directory.path(), &config, Architecture::Model, &source, &options).unwrap_err();
@@ -276,11 +286,11 @@ fn saved_files_are_as_readable_as_any_other() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// Any bits survive, NaN payloads included.
     #[test]
-    fn any_weights_survive_a_round_trip(seed in any::<u32>(), limit in prop::option::of(0..4000u64)) {
+    fn any_weights_survive_a_round_trip(seed in any::<u32>(), limit in prop::option::of(500..4000u64)) {
         let config = tiny();
         let mut state = seed;
         let mut map = WeightMap::new();
