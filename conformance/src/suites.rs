@@ -1,0 +1,5 @@
+//! The suites: each turns a case and a backend into rows of the report.
+
+pub mod faults;
+pub mod gradients;
+pub mod models;
