@@ -13,25 +13,61 @@ use crate::{
 pub(crate) fn apply<S: Simd>(s: S, activation: Activation, values: &mut [f32]) {
     match activation {
         Activation::Identity => {}
-        Activation::Gelu => s.map(values, |x| gelu(s, x)),
-        Activation::Gelu10 => s.map(values, |x| {
-            let y = gelu(s, x);
-            // GELU is never below −10; a comparison lets NaN through.
-            s.select_less(s.splat(10.0), y, s.splat(10.0), y)
-        }),
-        Activation::GeluTanh => s.map(values, |x| gelu_tanh(s, x)),
-        Activation::QuickGelu => s.map(values, |x| s.mul(x, sigmoid(s, s.mul(s.splat(1.702), x)))),
-        Activation::Silu => s.map(values, |x| s.mul(x, sigmoid(s, x))),
-        Activation::Sigmoid => s.map(values, |x| sigmoid(s, x)),
-        Activation::Relu => s.map(values, |x| relu(s, x)),
-        Activation::Relu2 => s.map(values, |x| {
-            let y = relu(s, x);
-            s.mul(y, y)
-        }),
-        Activation::Relu6 => s.map(values, |x| {
-            let y = relu(s, x);
-            s.select_less(s.splat(6.0), y, s.splat(6.0), y)
-        }),
+        Activation::Gelu => s.map(
+            values,
+            #[inline(always)]
+            |x| gelu(s, x),
+        ),
+        Activation::Gelu10 => s.map(
+            values,
+            #[inline(always)]
+            |x| {
+                let y = gelu(s, x);
+                // GELU is never below −10; a comparison lets NaN through.
+                s.select_less(s.splat(10.0), y, s.splat(10.0), y)
+            },
+        ),
+        Activation::GeluTanh => s.map(
+            values,
+            #[inline(always)]
+            |x| gelu_tanh(s, x),
+        ),
+        Activation::QuickGelu => s.map(
+            values,
+            #[inline(always)]
+            |x| s.mul(x, sigmoid(s, s.mul(s.splat(1.702), x))),
+        ),
+        Activation::Silu => s.map(
+            values,
+            #[inline(always)]
+            |x| s.mul(x, sigmoid(s, x)),
+        ),
+        Activation::Sigmoid => s.map(
+            values,
+            #[inline(always)]
+            |x| sigmoid(s, x),
+        ),
+        Activation::Relu => s.map(
+            values,
+            #[inline(always)]
+            |x| relu(s, x),
+        ),
+        Activation::Relu2 => s.map(
+            values,
+            #[inline(always)]
+            |x| {
+                let y = relu(s, x);
+                s.mul(y, y)
+            },
+        ),
+        Activation::Relu6 => s.map(
+            values,
+            #[inline(always)]
+            |x| {
+                let y = relu(s, x);
+                s.select_less(s.splat(6.0), y, s.splat(6.0), y)
+            },
+        ),
         other => values.iter_mut().for_each(|x| *x = other.value(*x)),
     }
 }

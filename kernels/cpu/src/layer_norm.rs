@@ -46,31 +46,60 @@ pub(crate) fn layer_norm<S: Simd>(
 #[inline(always)]
 fn normalize<S: Simd>(s: S, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32]) -> (f32, f32) {
     let count = x.len() as f32;
-    let mean = sum(s, x, 0.0, |x| x) / count;
+    let mean = sum(
+        s,
+        x,
+        0.0,
+        #[inline(always)]
+        |x| x,
+    ) / count;
     let shift = s.splat(mean);
-    let rest = sum(s, x, mean, |x| s.sub(x, shift)) / count;
-    let squares = sum(s, x, mean, |x| {
-        let d = s.sub(x, shift);
-        s.mul(d, d)
-    });
+    let rest = sum(
+        s,
+        x,
+        mean,
+        #[inline(always)]
+        |x| s.sub(x, shift),
+    ) / count;
+    let squares = sum(
+        s,
+        x,
+        mean,
+        #[inline(always)]
+        |x| {
+            let d = s.sub(x, shift);
+            s.mul(d, d)
+        },
+    );
     let variance = squares / count - rest * rest;
     let inverse_std = 1.0 / (variance + eps).sqrt();
-    let (rest_v, scale) = (s.splat(rest), s.splat(inverse_std));
-    let affine = |x, weight, bias| {
-        let centred = s.sub(s.sub(x, shift), rest_v);
-        s.mul_add(s.mul(centred, scale), weight, bias)
-    };
+    let affine = Affine { shift, rest: s.splat(rest), scale: s.splat(inverse_std) };
     let whole = x.len() / S::LANES * S::LANES;
     for i in (0..whole).step_by(S::LANES) {
-        let v = affine(s.load_slice(&x[i..]), s.load_slice(&weight[i..]), s.load_slice(&bias[i..]));
+        let v = affine.apply(s, s.load_slice(&x[i..]), s.load_slice(&weight[i..]), s.load_slice(&bias[i..]));
         s.store_slice(&mut y[i..], v);
     }
     if whole < x.len() {
-        let tail = |row: &[f32]| s.load_tail(&row[whole..], 0.0);
-        let v = affine(tail(x), tail(weight), tail(bias));
+        let [x, weight, bias] = [x, weight, bias].map(|row| &row[whole..]);
+        let v = affine.apply(s, s.load_tail(x, 0.0), s.load_tail(weight, 0.0), s.load_tail(bias, 0.0));
         s.store_tail(&mut y[whole..], v);
     }
     (mean + rest, inverse_std)
+}
+
+/// What is done to the numbers of one row: the mean, in two parts, and 1/√(var + eps).
+struct Affine<V> {
+    shift: V,
+    rest: V,
+    scale: V,
+}
+
+impl<V: Copy> Affine<V> {
+    #[inline(always)]
+    fn apply<S: Simd<Vector = V>>(&self, s: S, x: V, weight: V, bias: V) -> V {
+        let centred = s.sub(s.sub(x, self.shift), self.rest);
+        s.mul_add(s.mul(centred, self.scale), weight, bias)
+    }
 }
 
 /// Σ f(xᵢ), on four vectors of partial sums: they hide the latency of the additions and keep the sums short.

@@ -92,12 +92,14 @@ impl<'a, S: Simd> Group<'a, S> {
     #[inline(always)]
     fn update(&mut self, block_maxima: Lanes<S>, scores: &mut [f32]) {
         let s = self.simd;
-        let maxima: Lanes<S> =
-            std::array::from_fn(|i| s.max(s.load_slice(&self.maxima[i * S::LANES..]), block_maxima[i]));
-        let rescale: Lanes<S> =
-            std::array::from_fn(|i| exp2(s, s.sub(s.load_slice(&self.maxima[i * S::LANES..]), maxima[i])));
-        let mut sums: Lanes<S> =
-            std::array::from_fn(|i| s.mul(s.load_slice(&self.sums[i * S::LANES..]), rescale[i]));
+        let (mut maxima, mut rescale) = (block_maxima, block_maxima);
+        let mut sums = [s.splat(0.0); TILE_VECTORS];
+        for i in 0..TILE_VECTORS {
+            let so_far = s.load_slice(&self.maxima[i * S::LANES..]);
+            maxima[i] = s.max(so_far, block_maxima[i]);
+            rescale[i] = exp2(s, s.sub(so_far, maxima[i]));
+            sums[i] = s.mul(s.load_slice(&self.sums[i * S::LANES..]), rescale[i]);
+        }
         for row in scores.chunks_exact_mut(S::TILE_COLUMNS) {
             for i in 0..TILE_VECTORS {
                 let score = s.load_slice(&row[i * S::LANES..]);
@@ -124,8 +126,10 @@ impl<'a, S: Simd> Group<'a, S> {
         s.vectorize(
             #[inline(always)]
             || {
-                let inverse: Lanes<S> =
-                    std::array::from_fn(|i| s.div(s.splat(1.0), s.load_slice(&self.sums[i * S::LANES..])));
+                let mut inverse = [s.splat(1.0); TILE_VECTORS];
+                for (inverse, sums) in inverse.iter_mut().zip(self.sums.chunks_exact(S::LANES)) {
+                    *inverse = s.div(*inverse, s.load_slice(sums));
+                }
                 for row in self.output.chunks_exact_mut(S::TILE_COLUMNS) {
                     for (row, &inverse) in row.chunks_exact_mut(S::LANES).zip(&inverse) {
                         let mean = s.mul(s.load_slice(row), inverse);
@@ -191,9 +195,12 @@ impl<S: Simd> RowKernel<S> for ValueTile<'_> {
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
         assert!(self.output.len() == ROWS * S::TILE_COLUMNS, "the output has the rows of the tile");
-        let mut sums: Sums<S, ROWS> = std::array::from_fn(|r| {
-            std::array::from_fn(|i| s.load_slice(&self.output[r * S::TILE_COLUMNS + i * S::LANES..]))
-        });
+        let mut sums: Sums<S, ROWS> = [[s.splat(0.0); TILE_VECTORS]; ROWS];
+        for (row, sums) in self.output.chunks_exact(S::TILE_COLUMNS).zip(&mut sums) {
+            for i in 0..TILE_VECTORS {
+                sums[i] = s.load_slice(&row[i * S::LANES..]);
+            }
+        }
         let operands =
             Operands { a: self.v, a_row: 1, a_step: self.stride, b: self.probabilities, depth: self.keys };
         accumulate(s, operands, &mut sums);

@@ -32,9 +32,11 @@ pub(crate) fn accumulate<S: Simd, const ROWS: usize>(s: S, operands: Operands<'_
     assert!(b.len() >= depth * S::TILE_COLUMNS, "B holds all terms of the sum");
     let (mut a, mut b) = (a.as_ptr(), b.as_ptr());
     for _ in 0..depth {
-        // SAFETY: `depth` steps of `TILE_COLUMNS` numbers lie in `b`.
-        let columns: [S::Vector; TILE_VECTORS] =
-            std::array::from_fn(|v| unsafe { s.load(b.add(v * S::LANES)) });
+        let mut columns = [s.splat(0.0); TILE_VECTORS];
+        for (v, column) in columns.iter_mut().enumerate() {
+            // SAFETY: `depth` steps of `TILE_COLUMNS` numbers lie in `b`.
+            *column = unsafe { s.load(b.add(v * S::LANES)) };
+        }
         for (r, sums) in sums.iter_mut().enumerate() {
             // SAFETY: the element of the last row and step lies in `a`, hence all before it.
             let x = s.splat(unsafe { *a.add(r * a_row) });
