@@ -189,6 +189,13 @@ def cases():
     yield "edit_inside_second_group.mp4", with_edits(base, [(4 * second // 25, 1024 + 14 * 512)]), upright
     yield "cut_before_keyframe.mp4", remux(open_gop, 7), upright
     yield "cut_at_open_keyframe.mp4", remux(open_gop, 13), upright
+    # Pictures shown before the first key picture follow it in the file, refer to pictures cut off, and to each other.
+    leading = encode("bframes=2:b-adapt=0:b-pyramid=normal:keyint=12:min-keyint=2:scenecut=0:open-gop=1", frames=30)
+    yield "cut_with_leading_pictures.mp4", remux(leading, 8), upright
+    # One decoder gets this combination wrong.
+    refresh = "bframes=2:b-adapt=2:keyint=12:min-keyint=2:scenecut=0:open-gop=1:ref=3:intra-refresh=1"
+    constrained = refresh + ":constrained-intra=1:8x8dct=1:subme=2:slices=2:deblock=-3,-3:partitions=all:me=umh"
+    yield "constrained_intra.mp4", encode(constrained, frames=30, size=(98, 98)), upright
 
 
 def main():

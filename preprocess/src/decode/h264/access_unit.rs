@@ -108,7 +108,7 @@ fn is_field(slice: &[u8], fields: Fields) -> bool {
     bits.flag() == Some(true)
 }
 
-/// Looks for a recovery point among the messages of an SEI unit (H.264, 7.3.2.3.1).
+/// Looks for a recovery point at which all is right at once, among the messages of an SEI unit (H.264, 7.3.2.3.1).
 fn has_recovery_point(nal: &[u8]) -> bool {
     /// `payloadType` of a recovery point.
     const RECOVERY_POINT: usize = 6;
@@ -125,7 +125,8 @@ fn has_recovery_point(nal: &[u8]) -> bool {
     while rest.len() > 1 {
         let Some((kind, size)) = number(&mut rest).zip(number(&mut rest)) else { return false };
         if kind == RECOVERY_POINT {
-            return true;
+            // With another count the pictures become right little by little, and no picture is a key picture.
+            return Bits::new(rest).unsigned() == Some(0);
         }
         rest = rest.get(size..).unwrap_or_default();
     }
@@ -154,6 +155,8 @@ mod tests {
         };
         assert!(unit(&[6, 1, 0xc4, 0x80]));
         assert!(!unit(&[1, 1, 0xc4, 0x80]));
+        // recovery_frame_cnt is 1: ue(1) = 010.
+        assert!(!unit(&[6, 1, 0x44, 0x80]));
         assert!(!unit(&[255, 255, 255]));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::access_unit::{AccessUnit, PPS, SPS, nal_type, write_nal};
-use super::decoders::{DECODERS, Failure, PictureDecoder};
+use super::decoders::{DECODERS, Failure, Input, PictureDecoder};
 use super::{Picture, avc, length_size};
 use crate::decode::mp4::{Sample, Source, Track};
 use crate::decode::supervise::{Abandoned, Reporter};
@@ -41,6 +41,8 @@ struct Progress {
     next: Option<usize>,
     /// The description whose parameter sets the decoder has.
     description: Option<u32>,
+    /// Whether the first picture it was given was an instantaneous refresh.
+    from_refresh: Option<bool>,
 }
 
 impl Job {
@@ -49,7 +51,7 @@ impl Job {
         let mut done = 0;
         let mut tried = Vec::new();
         for (name, make) in DECODERS {
-            let progress = Progress { decoder: make(), next: None, description: None };
+            let progress = Progress { decoder: make(), next: None, description: None, from_refresh: None };
             match self.run_with(progress, &mut done, reporter) {
                 Ok(()) => return Ok(()),
                 Err(Stop::Failed(cause)) => return Err(cause),
@@ -68,7 +70,10 @@ impl Job {
         while let Some(&sample) = self.samples.get(*done) {
             let target = sample as usize;
             for index in self.start_for(target, progress.next)?..target {
-                self.decode(&mut progress, index, false)?;
+                match self.decode(&mut progress, index, false) {
+                    Err(Stop::Failed(_)) if self.is_undecodable(index) => {}
+                    result => drop(result?),
+                }
                 reporter.alive()?;
             }
             let frame = self.decode(&mut progress, target, true)?;
@@ -79,6 +84,13 @@ impl Job {
             *done += 1;
         }
         Ok(())
+    }
+
+    /// Whether a picture follows the first one in the file but is shown before it: in a file that was cut at a key
+    /// picture it may refer to pictures that were cut off. It is no frame of the video, and nothing shown later
+    /// refers to it.
+    fn is_undecodable(&self, index: usize) -> bool {
+        self.track.samples[index].cts < self.track.samples[self.first_sample].cts
     }
 
     /// Where to start so that `target` comes out right: at the last instantaneous refresh up to it, or where the
@@ -110,17 +122,22 @@ impl Job {
             return Ok(None);
         }
         let mut annex_b = Vec::with_capacity(bytes.len() + 64);
+        let mut parameter_sets = Vec::new();
         let description = self.track.samples[index].description;
-        if progress.description != Some(description) {
+        if progress.description.replace(description) != Some(description) {
             let avc = avc(&self.track, index);
-            for nal in avc.sequence_parameter_sets.iter().chain(&avc.picture_parameter_sets) {
-                write_nal(nal, &mut annex_b);
-            }
-            progress.description = Some(description);
+            parameter_sets.extend(avc.sequence_parameter_sets.iter().chain(&avc.picture_parameter_sets));
+            parameter_sets.retain(|nal| !nal.is_empty());
+            parameter_sets.iter().for_each(|nal| write_nal(nal, &mut annex_b));
         }
         unit.write_annex_b(&mut annex_b);
+        let all = parameter_sets.into_iter().map(Vec::as_slice).chain(unit.nals.iter().copied());
+        let picture_parameter_sets: Vec<&[u8]> = all.filter(|nal| nal_type(nal) == PPS).collect();
+        let from_refresh = *progress.from_refresh.get_or_insert(unit.is_idr());
+        let input =
+            Input { annex_b: &annex_b, picture_parameter_sets: &picture_parameter_sets, from_refresh };
         let failed = |what: String| Stop::Failed(format!("coded picture {index}: {what}"));
-        match progress.decoder.decode(&annex_b) {
+        match progress.decoder.decode(&input) {
             Ok(Some(mut frame)) => {
                 frame.interlaced = unit.is_interlaced(self.picture.fields);
                 self.finish(frame).map(Some).map_err(failed)
