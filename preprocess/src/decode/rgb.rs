@@ -10,6 +10,10 @@
 //! B = clip(Y' + (U8·c_bu >> 16))
 //! ```
 //!
+//! One case is not FFmpeg's: for an odd number of rows it takes another path, which interpolates chroma with whatever
+//! filter the calling program chose, so that its own tools disagree. Here such a picture is converted like the others.
+//! H.264 comes to it only when a container cuts off a single row.
+//!
 //! The usual formula in floating point differs from this on half of all bytes, by up to 3. Every factor and every
 //! product's upper half fits in 16 bits, so that the compiler can use the multiply-high instructions.
 

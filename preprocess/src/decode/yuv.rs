@@ -3,7 +3,7 @@
 /// One decoded picture, 8-bit YUV 4:2:0: a luma sample per pixel, a pair of chroma samples per 2×2 pixels.
 ///
 /// Decoding is normative, so every correct decoder gives the same planes; turning them into RGB is not, and is done
-/// in one place for all of them ([`rgb`](super::rgb)).
+/// in one place for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct YuvFrame {
     /// Pixels in a row.
