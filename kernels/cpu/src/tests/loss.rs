@@ -1,11 +1,10 @@
 use super::*;
 
+/// Runs a loss into a scalar and, if asked, a gradient.
+type Loss<'a> = &'a dyn Fn(&mut dyn Stream, &mut Tensor, Option<&mut Tensor>);
+
 /// Loss, then gradient.
-fn both(
-    backend: &Arc<dyn Backend>,
-    shape: Shape,
-    run: &dyn Fn(&mut dyn Stream, &mut Tensor, Option<&mut Tensor>),
-) -> Vec<f32> {
+fn both(backend: &Arc<dyn Backend>, shape: Shape, run: Loss<'_>) -> Vec<f32> {
     let mut stream = Arc::clone(backend).stream().unwrap();
     let s = &mut *stream;
     let (mut loss, mut gradient) = (unset(s, [1]), unset(s, shape));
