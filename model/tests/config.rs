@@ -1,5 +1,7 @@
 //! Configurations: both generations of files, every default, and every way to be wrong.
 
+#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
 use kernels_backend::{Activation, DType};
 use proptest::prelude::*;
 use serde_json::{Value, json};
