@@ -126,13 +126,17 @@ impl Case {
 
     /// A tensor transformers computed, also by the name of an equal one.
     pub fn expected(&self, name: &str) -> Option<&Array> {
-        let name = self.aliases.get(name).map_or(name, String::as_str);
-        self.expected.0.get(name)
+        self.expected.0.get(self.stored_name(name))
     }
 
-    /// The names of all tensors transformers computed, aliases included.
+    /// The name under which a tensor equal to `name` is stored.
+    pub fn stored_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.aliases.get(name).map_or(name, String::as_str)
+    }
+
+    /// The names of all tensors transformers computed; those equal to another one once.
     pub fn expected_names(&self) -> impl Iterator<Item = &str> {
-        self.expected.0.keys().chain(self.aliases.keys()).map(String::as_str)
+        self.expected.0.keys().map(String::as_str)
     }
 
     /// The mask, if the case has one.

@@ -15,6 +15,8 @@ pub struct Row {
     pub dtype: DType,
     /// The case it belongs to.
     pub case: String,
+    /// Its full name.
+    pub name: String,
     /// The largest error.
     pub comparison: Comparison,
     /// What the tolerance table allows.
@@ -37,7 +39,8 @@ impl Row {
             tensor: kind(tensor),
             backend: backend.to_owned(),
             dtype,
-            case: format!("{case}: {tensor}"),
+            case: case.to_owned(),
+            name: tensor.to_owned(),
             comparison,
             bound: comparison.bound(dtype, sums),
         }
@@ -59,8 +62,8 @@ impl Row {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { backend, dtype, case, comparison, bound, .. } = self;
-        write!(f, "{case} on {backend} in {dtype}: {comparison}, bound {bound:.3e}")
+        let Self { backend, dtype, case, name, comparison, bound, .. } = self;
+        write!(f, "{case}: {name} on {backend} in {dtype}: {comparison}, bound {bound:.3e}")
     }
 }
 

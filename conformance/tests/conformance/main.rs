@@ -1,0 +1,54 @@
+//! The whole comparison as one program: a test per case and backend, then the table of all of them.
+
+mod faults;
+mod models;
+
+use std::{process::ExitCode, sync::Arc};
+
+use conformance::report::{Report, Row, verdict};
+use kernels::Backend;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let context = Context { backends: backends(), report: Arc::default() };
+    let trials = [models::trials(&context), faults::trials(&context)];
+    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+    if !arguments.list {
+        println!("{}", context.report);
+    }
+    conclusion.exit_code()
+}
+
+/// What the trials share.
+struct Context {
+    /// Every backend this machine can run, once.
+    backends: Vec<Arc<dyn Backend>>,
+    report: Arc<Report>,
+}
+
+impl Context {
+    /// A trial that adds its comparisons to the report, and fails for one out of bounds.
+    fn trial(
+        &self,
+        name: impl Into<String>,
+        rows: impl FnOnce() -> Result<Vec<Row>, String> + Send + 'static,
+    ) -> Trial {
+        let report = Arc::clone(&self.report);
+        Trial::test(name, move || {
+            let rows = rows().map_err(Failed::from)?;
+            let verdict = verdict(&rows).map_err(Failed::from);
+            report.extend(rows);
+            verdict
+        })
+    }
+}
+
+fn backends() -> Vec<Arc<dyn Backend>> {
+    let concrete = |name: &str| name == "reference" || name.contains(':');
+    kernels::available()
+        .into_iter()
+        .filter(|info| concrete(&info.name) && info.runnable.is_ok())
+        .map(|info| kernels::open(&info.name).expect("a backend that is available can be opened"))
+        .collect()
+}
