@@ -9,8 +9,8 @@ use std::{
 };
 
 use kernels::{
-    AttentionOptions, Backend, Epilogue, LayerNorm, Linear, PatchGeometry, PatchTargets, Result, RowDims,
-    Rows, RowsMut, Stream, Tensor, Write,
+    AttentionOptions, Backend, DType, Epilogue, LayerNorm, Layout, Linear, PatchGeometry, PatchTargets,
+    Result, RowDims, Rows, RowsMut, Stream, Tensor, Write,
 };
 use videomae::VideoMAEConfig;
 
@@ -150,7 +150,13 @@ impl Intercept for Tap {
         stats: Option<&mut Tensor>,
     ) -> Result<()> {
         s.attention(qkv, options, context, stats)?;
-        self.keep_all(s, "attention", context)
+        self.keep_all(s, "attention", context)?;
+        // A decoder never shows its probabilities, but the fixtures have them.
+        let [batch, tokens, _] = **qkv.shape() else { unreachable!("attention has checked the shape") };
+        let shape = [batch, options.num_heads, tokens, tokens];
+        let mut probabilities = s.alloc(shape.into(), DType::F32, Layout::Rows)?;
+        s.attention_probabilities(qkv, options, &mut probabilities)?;
+        self.keep_all(s, "probabilities", &probabilities)
     }
 
     fn attention_probabilities(
@@ -230,7 +236,7 @@ impl Trace {
         for i in 0..config.num_hidden_layers {
             let layer = format!("encoder.layer.{i}");
             self.layer(&layer)?;
-            self.name("attention_probabilities", format!("{layer}.attention_probabilities"))?;
+            self.name("attention_probabilities", format!("attentions.{i}"))?;
         }
         if !config.use_mean_pooling {
             self.name("layer_norm", "layernorm")?;
@@ -252,6 +258,7 @@ impl Trace {
             self.named.push((format!("{layer}.{name}"), values));
         }
         self.name("attention", format!("{layer}.context"))?;
+        self.name("probabilities", format!("{layer}.attention_probabilities"))?;
         self.name("linear", format!("{layer}.attention_residual"))?;
         self.name("layer_norm", format!("{layer}.layernorm_after"))?;
         self.name("linear", format!("{layer}.activation"))?;
