@@ -1,1 +1,31 @@
-fn main() {}
+//! `videomae`: what happens in this video?
+//!
+//! Exit codes: 0 when everything asked for was done, 1 when something failed, 2 for wrong usage.
+
+mod arguments;
+mod backends;
+mod checkpoint;
+mod classify;
+mod clip;
+mod prediction;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Classify(options) => classify::run(&options),
+        Command::Backends(options) => backends::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `{:#}` puts the chain of causes on one line.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

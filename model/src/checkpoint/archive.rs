@@ -3,7 +3,7 @@
 //! The header decides which bytes are read as what, so nothing in it is believed before it is checked. The
 //! `safetensors` crate has the last word; the checks before it are there to name the tensor and both values.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Deref, path::Path};
 
 use kernels_backend::DType;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo as Entry};
@@ -20,7 +20,7 @@ const MAX_HEADER: usize = 32 << 20;
 /// A file whose header has been checked against its length.
 pub(super) struct Archive {
     file: String,
-    bytes: FileBytes,
+    bytes: Box<dyn Deref<Target = [u8]> + Send + Sync>,
     data_start: usize,
     entries: BTreeMap<String, Entry>,
 }
@@ -28,7 +28,15 @@ pub(super) struct Archive {
 impl Archive {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = path.display().to_string();
-        let bytes = FileBytes::open(path)?;
+        Self::new(file, Box::new(FileBytes::open(path)?))
+    }
+
+    /// Bytes already in memory; `name` stands for the file in messages.
+    pub(super) fn from_bytes(name: &str, bytes: Cow<'static, [u8]>) -> Result<Self> {
+        Self::new(name.to_owned(), Box::new(bytes))
+    }
+
+    fn new(file: String, bytes: Box<dyn Deref<Target = [u8]> + Send + Sync>) -> Result<Self> {
         let (data_start, entries) = parse(&file, &bytes)?;
         Ok(Self { file, bytes, data_start, entries })
     }

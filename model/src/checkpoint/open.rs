@@ -1,6 +1,7 @@
 //! A checkpoint on disk: one file, or shards with an index.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Component, Path, PathBuf},
@@ -61,6 +62,15 @@ impl Checkpoint {
             expected: format!("{} or {}", Self::FILE_NAME, Self::INDEX_NAME),
             found: found.to_owned(),
         })
+    }
+
+    /// Takes a whole safetensors file that is in memory, such as one inside a program; `name` stands for it in
+    /// messages.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_bytes(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        Self::gather(Path::new(name), vec![Archive::from_bytes(name, bytes.into())?])
     }
 
     fn sharded(path: &Path, index_path: &Path) -> Result<Self> {

@@ -258,7 +258,11 @@ fn sample() -> Vec<u8> {
 
 /// Opens and reads everything that the file says it has.
 fn exercise(bytes: &[u8]) {
-    if let Ok(checkpoint) = open(bytes) {
+    let opened = open(bytes);
+    let in_memory = Checkpoint::from_bytes("memory", bytes.to_vec());
+    assert_eq!(opened.is_ok(), in_memory.is_ok());
+    if let (Ok(checkpoint), Ok(in_memory)) = (opened, in_memory) {
+        assert_eq!(checkpoint.keys(), in_memory.keys());
         for key in checkpoint.keys() {
             if let Ok(Some(data)) = checkpoint.get(&key) {
                 assert_eq!(data.bytes().len(), data.shape().iter().product::<usize>() * data.dtype().size());

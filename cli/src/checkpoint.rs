@@ -1,0 +1,84 @@
+//! From the name of a model to something that runs.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context, Result, bail};
+use kernels::Backend;
+use videomae::{
+    VideoMAEConfig, VideoMAEForVideoClassification,
+    checkpoint::{Checkpoint, LoadOptions, LoadReport},
+};
+use videomae_preprocess::{VideoMAEImageProcessor, VideoMAEVideoProcessor};
+
+/// The name of the model in this program.
+const DEMO: &str = "demo";
+
+/// A model with the processor that belongs to it.
+pub(crate) struct Loaded {
+    pub(crate) model: VideoMAEForVideoClassification,
+    pub(crate) processor: VideoMAEImageProcessor,
+}
+
+/// Loads `name`: the demo, or a folder.
+pub(crate) fn load(name: &str, backend: Arc<dyn Backend>) -> Result<Loaded> {
+    let path = Path::new(name);
+    let ((model, report), processor) = if name == DEMO {
+        demo(backend)?
+    } else if path.is_dir() {
+        let loaded = VideoMAEForVideoClassification::from_pretrained(path, backend, &LoadOptions::default());
+        (loaded.map_err(|error| hint(path, error))?, processor(path)?)
+    } else {
+        let found = if path.exists() { "a file" } else { "nothing" };
+        bail!("model {name:?}: expected \"{DEMO}\" or a folder with config.json, found {found} at that path");
+    };
+    if report.is_notable() {
+        eprintln!("{report}");
+    }
+    Ok(Loaded { model, processor })
+}
+
+fn demo(
+    backend: Arc<dyn Backend>,
+) -> Result<((VideoMAEForVideoClassification, LoadReport), VideoMAEImageProcessor)> {
+    let config = VideoMAEConfig::from_json_str(include_str!("../demo/config.json"))?;
+    let weights = Checkpoint::from_bytes(DEMO, include_bytes!("../demo/model.safetensors").as_slice())?;
+    let processor = VideoMAEImageProcessor::from_json(include_str!("../demo/preprocessor_config.json"))?;
+    let options = LoadOptions::default();
+    Ok((VideoMAEForVideoClassification::from_weights(config, &weights, backend, &options)?, processor))
+}
+
+/// The image processor's file, or the video processor's where a folder has only that; both do the same to a frame.
+fn processor(path: &Path) -> Result<VideoMAEImageProcessor> {
+    use videomae_preprocess::Error::NoConfiguration;
+
+    let processor = match VideoMAEImageProcessor::from_pretrained(path) {
+        Err(error @ NoConfiguration { .. }) => match VideoMAEVideoProcessor::from_pretrained(path) {
+            Ok(video) => VideoMAEImageProcessor::new(video.options().clone()),
+            Err(NoConfiguration { .. }) => return Err(error.into()),
+            Err(other) => return Err(other.into()),
+        },
+        other => other?,
+    };
+    Ok(processor)
+}
+
+/// A checkpoint without a classifier is the one mistake that deserves more than a list of tensors.
+fn hint(path: &Path, error: videomae::Error) -> anyhow::Error {
+    let headless = matches!(&error, videomae::Error::Load(report)
+        if report.missing.iter().any(|key| key.starts_with("classifier.")));
+    let error = anyhow::Error::new(error);
+    match headless {
+        true => error.context(format!(
+            "{}: this checkpoint has no classifier, so it can't name what happens; use one that was fine-tuned, such \
+             as videomae-base-finetuned-kinetics",
+            path.display()
+        )),
+        false => error,
+    }
+}
+
+/// Opens a backend by name.
+pub(crate) fn backend(name: &str, threads: Option<std::num::NonZeroUsize>) -> Result<Arc<dyn Backend>> {
+    let options = kernels::Options { threads: threads.map(Into::into) };
+    kernels::open_with(name, &options).context("`videomae backends` lists what can run here")
+}
