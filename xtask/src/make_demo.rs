@@ -82,25 +82,28 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Size and quality of each fixture clip, varied as uploads are: landscape, portrait and square, sides that are not
-/// multiples of the 16-pixel macroblock, and libx264's rate factor from fine to coarse.
-const FIXTURES: [(Label, FrameSize, u32); Label::ALL.len()] = [
-    (Label::Left, FrameSize { width: 128, height: 96 }, 23),
-    (Label::Right, FrameSize { width: 160, height: 120 }, 23),
-    (Label::Up, FrameSize { width: 96, height: 128 }, 23),
-    (Label::Down, FrameSize { width: 128, height: 96 }, 28),
-    (Label::Clockwise, FrameSize { width: 160, height: 120 }, 20),
-    (Label::Anticlockwise, FrameSize { width: 176, height: 144 }, 26),
-    (Label::Grow, FrameSize { width: 128, height: 128 }, 23),
-    (Label::Shrink, FrameSize { width: 160, height: 90 }, 18),
-    (Label::Bounce, FrameSize { width: 160, height: 120 }, 28),
-    (Label::Still, FrameSize { width: 130, height: 98 }, 23),
+/// Number within [`Split::Fixture`], size and quality of each fixture clip. Of a label's numbers the first whose clip
+/// a person and the model both find clear is taken, which is the very first but for one circle. Size and quality vary
+/// as uploads do: landscape, portrait and square, sides that are not multiples of the 16-pixel macroblock, and
+/// libx264's rate factor from fine to coarse.
+const FIXTURES: [(u32, FrameSize, u32); Label::ALL.len()] = [
+    (0, FrameSize { width: 128, height: 96 }, 23),
+    (1, FrameSize { width: 160, height: 120 }, 23),
+    (2, FrameSize { width: 96, height: 128 }, 23),
+    (3, FrameSize { width: 128, height: 96 }, 28),
+    (14, FrameSize { width: 160, height: 120 }, 20),
+    (5, FrameSize { width: 176, height: 144 }, 26),
+    (6, FrameSize { width: 128, height: 128 }, 23),
+    (7, FrameSize { width: 160, height: 90 }, 18),
+    (8, FrameSize { width: 160, height: 120 }, 28),
+    (9, FrameSize { width: 130, height: 98 }, 23),
 ];
 
 fn encode_fixtures(environment: &Environment, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    for (label, size, crf) in FIXTURES {
-        let clip = demo::render_sized(label, Split::Fixture.seed(label.index() as u32), size);
+    for (index, size, crf) in FIXTURES {
+        let label = Split::label(index);
+        let clip = demo::render_sized(label, Split::Fixture.seed(index), size);
         let target = folder.join(format!("{label}.mp4"));
         let unfinished = folder.join(format!("{label}.mp4.tmp"));
         let mut command = environment.script("make_demo.py");

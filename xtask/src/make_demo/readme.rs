@@ -90,12 +90,13 @@ impl Report {
             "\
 # The demo checkpoint
 
-A VideoMAE small enough to live in the binary. It tells apart ten ways in which one shape can move: {labels}.
+A VideoMAE small enough to live in the binary. It tells apart ten ways in which one shape can move:
+{labels}.
 
-Made by `cargo xtask make-demo`, which also wrote this page: {train_clips} rendered clips (crate `demo`), a quarter
-of them passed through H.264, two rounds of {steps} training steps of 32 clips with {versions}. The second round shows
-circles and bounces more often. Training mirrors, transposes, reverses and recolours clips, changing the label where
-the motion changes.
+Made by `cargo xtask make-demo`, which also wrote this page: {train_clips} rendered clips (crate `demo`), a quarter of
+them passed through H.264, and two rounds of {steps} training steps of 32 clips. The second round shows circles and
+bounces more often. Training mirrors, transposes, reverses and recolours clips, changing the label where the motion
+changes. Versions: {versions}.
 
 Seeds: training from 0, validation from 2^32, test from 2 * 2^32, fixture clips from 3 * 2^32 (`demo::Split`).
 
