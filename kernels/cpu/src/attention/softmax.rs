@@ -2,7 +2,7 @@
 
 use super::Lanes;
 use crate::{
-    gemm::{Operands, RowKernel, Sums, accumulate, balanced, with_rows},
+    gemm::{Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
     math::exp2,
     simd::{Simd, TILE_VECTORS},
 };
@@ -168,8 +168,14 @@ impl<S: Simd> RowKernel<S> for ScoreTile<'_, S> {
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
         let mut sums: Sums<S, ROWS> = [[s.splat(0.0); TILE_VECTORS]; ROWS];
-        let operands =
-            Operands { a: self.k, a_row: self.stride, a_step: 1, b: self.queries, depth: self.head_dim };
+        let operands = Operands {
+            a: self.k,
+            a_row: self.stride,
+            a_step: 1,
+            b: self.queries,
+            b_is_far: false,
+            depth: self.head_dim,
+        };
         accumulate(s, operands, &mut sums);
         let mut maxima = *self.maxima;
         for (row, sums) in self.scores.chunks_exact_mut(S::TILE_COLUMNS).zip(sums) {
@@ -194,20 +200,16 @@ struct ValueTile<'a> {
 impl<S: Simd> RowKernel<S> for ValueTile<'_> {
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
-        assert!(self.output.len() == ROWS * S::TILE_COLUMNS, "the output has the rows of the tile");
-        let mut sums: Sums<S, ROWS> = [[s.splat(0.0); TILE_VECTORS]; ROWS];
-        for (row, sums) in self.output.chunks_exact(S::TILE_COLUMNS).zip(&mut sums) {
-            for i in 0..TILE_VECTORS {
-                sums[i] = s.load_slice(&row[i * S::LANES..]);
-            }
-        }
-        let operands =
-            Operands { a: self.v, a_row: 1, a_step: self.stride, b: self.probabilities, depth: self.keys };
+        let mut sums: Sums<S, ROWS> = load(s, self.output);
+        let operands = Operands {
+            a: self.v,
+            a_row: 1,
+            a_step: self.stride,
+            b: self.probabilities,
+            b_is_far: false,
+            depth: self.keys,
+        };
         accumulate(s, operands, &mut sums);
-        for (row, sums) in self.output.chunks_exact_mut(S::TILE_COLUMNS).zip(sums) {
-            for i in 0..TILE_VECTORS {
-                s.store_slice(&mut row[i * S::LANES..], sums[i]);
-            }
-        }
+        store(s, &sums, self.output);
     }
 }

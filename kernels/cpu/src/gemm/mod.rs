@@ -13,7 +13,7 @@ use kernels_backend::{Activation, Epilogue, Layout, Linear, Result, Rows, RowsMu
 
 pub(crate) use self::{
     pack::Packed,
-    tile::{Operands, RowKernel, Sums, accumulate, with_rows},
+    tile::{Operands, RowKernel, Sums, accumulate, load, store, with_rows},
 };
 use crate::{
     activation,
@@ -78,24 +78,23 @@ impl<S: Simd> Job<'_, S> {
         let tiles_per_run = rows.div_ceil(S::TILE_ROWS);
         let (tiles, panels) = (runs * tiles_per_run, self.packed.panels());
         let tile_bytes = S::TILE_ROWS * dims.width * size_of::<f32>();
-        let task_tiles = (TASK_BYTES / tile_bytes.max(1)).clamp(2, 16);
+        let task_tiles = (TASK_BYTES / tile_bytes).clamp(2, 16);
         let groups = panels.div_ceil(TASK_PANELS);
         context.threads.for_each(tiles.div_ceil(task_tiles) * groups, |task| {
             let (block, group) = (task / groups, task % groups);
+            let mut values = [0.0; MAX_TILE_ROWS * MAX_TILE_COLUMNS];
             for panel in group * TASK_PANELS..panels.min((group + 1) * TASK_PANELS) {
                 for tile in block * task_tiles..tiles.min((block + 1) * task_tiles) {
                     let (run, within) = (tile / tiles_per_run, tile % tiles_per_run);
                     let (start, count) = balanced(rows, tiles_per_run, within);
-                    self.tile(run * rows + start, count, panel);
+                    self.tile(run * rows + start, panel, &mut values[..count * S::TILE_COLUMNS]);
                 }
             }
         });
     }
 
-    /// Rows `row..row + rows` of one panel.
-    fn tile(&self, row: usize, rows: usize, panel: usize) {
-        let mut values = [0.0; MAX_TILE_ROWS * MAX_TILE_COLUMNS];
-        let values = &mut values[..rows * S::TILE_COLUMNS];
+    /// The rows from `row` on of one panel, as many as `values` has.
+    fn tile(&self, row: usize, panel: usize, values: &mut [f32]) {
         let tile = BiasedTile {
             a: self.x.tail(row),
             a_stride: self.x.stride,
@@ -104,7 +103,7 @@ impl<S: Simd> Job<'_, S> {
             bias: self.packed.bias(panel),
             values: &mut *values,
         };
-        with_rows(self.simd, rows, tile);
+        with_rows(self.simd, tile.values.len() / S::TILE_COLUMNS, tile);
         self.simd.vectorize(
             #[inline(always)]
             || self.finish(row, panel, values),
@@ -144,14 +143,22 @@ impl<S: Simd> RowKernel<S> for BiasedTile<'_> {
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
         let mut sums: Sums<S, ROWS> = [[s.splat(0.0); TILE_VECTORS]; ROWS];
-        let operands = Operands { a: self.a, a_row: self.a_stride, a_step: 1, b: self.b, depth: self.depth };
+        let operands = Operands {
+            a: self.a,
+            a_row: self.a_stride,
+            a_step: 1,
+            b: self.b,
+            b_is_far: true,
+            depth: self.depth,
+        };
         accumulate(s, operands, &mut sums);
-        for (row, sums) in self.values.chunks_exact_mut(S::TILE_COLUMNS).zip(sums) {
-            for (v, sum) in sums.into_iter().enumerate() {
-                let biased = s.add(sum, s.load_slice(&self.bias[v * S::LANES..]));
-                s.store_slice(&mut row[v * S::LANES..], biased);
+        for v in 0..TILE_VECTORS {
+            let bias = s.load_slice(&self.bias[v * S::LANES..]);
+            for sums in &mut sums {
+                sums[v] = s.add(sums[v], bias);
             }
         }
+        store(s, &sums, self.values);
     }
 }
 
@@ -197,16 +204,28 @@ impl<'a> Destination<'a> {
 /// `to = [to +] values`, a vector at a time: a call of `memcpy` would cost as much as it copies.
 #[inline(always)]
 fn put<S: Simd>(s: S, to: &mut [f32], values: &[f32], write: Write) {
-    let accumulate = write == Write::Accumulate;
-    let mut to = to.chunks_exact_mut(S::LANES);
-    let mut values = values.chunks_exact(S::LANES);
-    for (to, values) in (&mut to).zip(&mut values) {
-        let v = s.load_slice(values);
-        let v = if accumulate { s.add(s.load_slice(to), v) } else { v };
-        s.store_slice(to, v);
+    assert!(to.len() == values.len(), "as many values as places");
+    if to.len() == S::TILE_COLUMNS {
+        // The usual case, of a length that the compiler knows.
+        put_vectors(s, &mut to[..S::TILE_COLUMNS], &values[..S::TILE_COLUMNS], write);
+        return;
     }
-    for (to, &value) in to.into_remainder().iter_mut().zip(values.remainder()) {
-        *to = if accumulate { *to + value } else { value };
+    let whole = to.len() / S::LANES * S::LANES;
+    let (to, rest) = to.split_at_mut(whole);
+    let (values, last) = values.split_at(whole);
+    put_vectors(s, to, values, write);
+    for (to, &value) in rest.iter_mut().zip(last) {
+        *to = if write == Write::Accumulate { *to + value } else { value };
+    }
+}
+
+/// [`put`] for whole vectors.
+#[inline(always)]
+fn put_vectors<S: Simd>(s: S, to: &mut [f32], values: &[f32], write: Write) {
+    for (to, values) in to.chunks_exact_mut(S::LANES).zip(values.chunks_exact(S::LANES)) {
+        let v = s.load_slice(values);
+        let v = if write == Write::Accumulate { s.add(s.load_slice(to), v) } else { v };
+        s.store_slice(to, v);
     }
 }
 

@@ -5,6 +5,11 @@ use crate::simd::{MAX_TILE_ROWS, Simd, TILE_VECTORS};
 /// The sums of a tile, which the compiler keeps in registers.
 pub(crate) type Sums<S, const ROWS: usize> = [[<S as Simd>::Vector; TILE_VECTORS]; ROWS];
 
+/// Numbers of B that are asked for ahead: 2 KiB, some thirty steps of an AVX2 tile. Panels of 48 KiB come from
+/// the second-level cache; with AVX2, asking raised 768 terms from 88 to 93 % of the peak and 384 terms from 79 to
+/// 91 %. Half the distance is worse by 2 % for 768 terms.
+const PREFETCH: usize = 512;
+
 /// What a tile multiplies.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands<'a> {
@@ -16,6 +21,8 @@ pub(crate) struct Operands<'a> {
     pub(crate) a_step: usize,
     /// B: [`Simd::TILE_COLUMNS`] numbers for each step of the sum.
     pub(crate) b: &'a [f32],
+    /// Whether B is larger than the first-level cache, so that it pays to ask for it ahead.
+    pub(crate) b_is_far: bool,
     /// The terms of a sum.
     pub(crate) depth: usize,
 }
@@ -24,7 +31,7 @@ pub(crate) struct Operands<'a> {
 /// that a result does not depend on the tile it falls into.
 #[inline(always)]
 pub(crate) fn accumulate<S: Simd, const ROWS: usize>(s: S, operands: Operands<'_>, sums: &mut Sums<S, ROWS>) {
-    let Operands { a, a_row, a_step, b, depth } = operands;
+    let Operands { a, a_row, a_step, b, b_is_far, depth } = operands;
     if depth == 0 {
         return;
     }
@@ -32,6 +39,9 @@ pub(crate) fn accumulate<S: Simd, const ROWS: usize>(s: S, operands: Operands<'_
     assert!(b.len() >= depth * S::TILE_COLUMNS, "B holds all terms of the sum");
     let (mut a, mut b) = (a.as_ptr(), b.as_ptr());
     for _ in 0..depth {
+        if b_is_far {
+            s.prefetch(b.wrapping_add(PREFETCH));
+        }
         let mut columns = [s.splat(0.0); TILE_VECTORS];
         for (v, column) in columns.iter_mut().enumerate() {
             // SAFETY: `depth` steps of `TILE_COLUMNS` numbers lie in `b`.
@@ -47,6 +57,30 @@ pub(crate) fn accumulate<S: Simd, const ROWS: usize>(s: S, operands: Operands<'_
         // The pointers are not used again after the last step, so they may then point past the slices.
         a = a.wrapping_add(a_step);
         b = b.wrapping_add(S::TILE_COLUMNS);
+    }
+}
+
+/// The sums of a tile that lie in memory row by row.
+#[inline(always)]
+pub(crate) fn load<S: Simd, const ROWS: usize>(s: S, values: &[f32]) -> Sums<S, ROWS> {
+    assert!(values.len() == ROWS * S::TILE_COLUMNS, "the memory has the rows of the tile");
+    let mut sums = [[s.splat(0.0); TILE_VECTORS]; ROWS];
+    for (row, sums) in values.chunks_exact(S::TILE_COLUMNS).zip(&mut sums) {
+        for (v, sum) in sums.iter_mut().enumerate() {
+            *sum = s.load_slice(&row[v * S::LANES..]);
+        }
+    }
+    sums
+}
+
+/// The inverse of [`load`].
+#[inline(always)]
+pub(crate) fn store<S: Simd, const ROWS: usize>(s: S, sums: &Sums<S, ROWS>, values: &mut [f32]) {
+    assert!(values.len() == ROWS * S::TILE_COLUMNS, "the memory has the rows of the tile");
+    for (row, sums) in values.chunks_exact_mut(S::TILE_COLUMNS).zip(sums) {
+        for (v, &sum) in sums.iter().enumerate() {
+            s.store_slice(&mut row[v * S::LANES..], sum);
+        }
     }
 }
 

@@ -52,6 +52,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// - `to` is valid for writes of [`Simd::LANES`] numbers; it need not be aligned to a vector.
     unsafe fn store(self, to: *mut f32, v: Self::Vector);
 
+    /// Asks for the cache line of an address, which need not be valid, to be brought into the first-level cache.
+    #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+
     /// a + b
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
