@@ -9,8 +9,8 @@ use std::{
 };
 
 use kernels::{
-    AttentionOptions, Backend, DType, Epilogue, LayerNorm, Layout, Linear, PatchGeometry, PatchTargets,
-    Result, RowDims, Rows, RowsMut, Stream, Tensor, Write,
+    AttentionOptions, Backend, Epilogue, LayerNorm, Layout, Linear, PatchGeometry, PatchTargets, Result,
+    RowDims, Rows, RowsMut, Stream, Tensor, Write,
 };
 use videomae::VideoMAEConfig;
 
@@ -154,7 +154,7 @@ impl Intercept for Tap {
         // A decoder never shows its probabilities, but the fixtures have them.
         let [batch, tokens, _] = **qkv.shape() else { unreachable!("attention has checked the shape") };
         let shape = [batch, options.num_heads, tokens, tokens];
-        let mut probabilities = s.alloc(shape.into(), DType::F32, Layout::Rows)?;
+        let mut probabilities = s.alloc(shape.into(), qkv.dtype(), Layout::Rows)?;
         s.attention_probabilities(qkv, options, &mut probabilities)?;
         self.keep_all(s, "probabilities", &probabilities)
     }

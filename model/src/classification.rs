@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use kernels_backend::{Backend, Epilogue, LayerNorm, Linear, Rows, Stream, Tensor, enter};
+use kernels_backend::{Backend, DType, Epilogue, LayerNorm, Linear, Rows, Stream, Tensor, enter};
 
 use crate::{
     Result, VideoMAEConfig, VideoMAEModel,
@@ -77,7 +77,7 @@ impl VideoMAEForVideoClassification {
         options: &LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let loader = WeightLoader::new(source, &config, Architecture::VideoClassification, *options)?;
-        let packer = Packer::new(loader.root(), &*backend, options.weight_format);
+        let packer = Packer::new(loader.root(), &*backend, options.dtype)?;
         let head = Head::load(&packer, &config)?;
         let videomae = VideoMAEModel::load(&packer, &config, &backend)?;
         Ok((Self { videomae, head }, loader.finish()?))
@@ -108,6 +108,11 @@ impl VideoMAEForVideoClassification {
     /// The configuration the model was built from.
     pub fn config(&self) -> &VideoMAEConfig {
         self.videomae.config()
+    }
+
+    /// The element type of matrices and activations, as [`LoadOptions::dtype`] chose it.
+    pub fn dtype(&self) -> DType {
+        self.videomae.dtype()
     }
 
     /// A session to run this model in.
@@ -148,7 +153,8 @@ impl VideoMAEForVideoClassification {
         };
         let mut run = self.videomae.prepare(stream, &mut slots.encoder, inputs, dims, visible)?;
         let shape = self.logits_shape(dims.batch);
-        let mut head = HeadRun::prepare(stream, &mut slots.head, self.config().hidden_size, shape)?;
+        let mut head =
+            HeadRun::prepare(stream, &mut slots.head, self.config().hidden_size, shape, self.dtype())?;
         let mut loss_run = match &target {
             Some(target) => Some((target, slots.loss.prepare(stream, target, shape)?)),
             None => None,
@@ -219,11 +225,12 @@ impl<'a> HeadRun<'a> {
         slots: &'a mut HeadSlots,
         hidden_size: usize,
         [batch, width]: [usize; 2],
+        dtype: DType,
     ) -> Result<Self> {
         Ok(Self {
-            pooled: slots.pooled.rows(stream, [batch, hidden_size])?,
-            normed: slots.normed.rows(stream, [batch, hidden_size])?,
-            logits: slots.logits.rows(stream, [batch, width])?,
+            pooled: slots.pooled.rows(stream, [batch, hidden_size], dtype)?,
+            normed: slots.normed.rows(stream, [batch, hidden_size], dtype)?,
+            logits: slots.logits.rows(stream, [batch, width], dtype)?,
         })
     }
 }

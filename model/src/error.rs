@@ -66,7 +66,7 @@ pub enum Error {
     /// The tensors of a checkpoint do not make the model asked for. The report names all of them.
     #[error("{0}")]
     Load(Box<LoadReport>),
-    /// An argument of a forward pass does not fit the model.
+    /// An argument of a forward pass does not fit the model, or an option does not fit what was asked for.
     #[error("{what}: expected {expected}, found {found}")]
     Input {
         /// The argument's name in the signature.

@@ -106,16 +106,16 @@ impl LayerSlots {
         &mut self,
         stream: &mut dyn Stream,
         config: &VideoMAEConfig,
-        batch: usize,
-        tokens: usize,
+        [batch, tokens]: [usize; 2],
+        dtype: DType,
     ) -> Result<LayerScratch<'_>> {
         let VideoMAEConfig { hidden_size, num_attention_heads, intermediate_size, .. } = *config;
         let heads = Layout::Heads { num_heads: num_attention_heads };
         Ok(LayerScratch {
-            normed: self.normed.rows(stream, [batch, tokens, hidden_size])?,
-            qkv: self.qkv.prepare(stream, [batch, tokens, 3 * hidden_size], DType::F32, heads)?,
-            context: self.context.rows(stream, [batch, tokens, hidden_size])?,
-            intermediate: self.intermediate.rows(stream, [batch, tokens, intermediate_size])?,
+            normed: self.normed.rows(stream, [batch, tokens, hidden_size], dtype)?,
+            qkv: self.qkv.prepare(stream, [batch, tokens, 3 * hidden_size], dtype, heads)?,
+            context: self.context.rows(stream, [batch, tokens, hidden_size], dtype)?,
+            intermediate: self.intermediate.rows(stream, [batch, tokens, intermediate_size], dtype)?,
         })
     }
 }

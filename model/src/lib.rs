@@ -64,6 +64,10 @@
 //! - Any number of frames, height and width that the patches divide is taken, and positions are computed for it;
 //!   how well a model does at a size it was not trained on is another question.
 //!
+//! Precision is a property of packed weights and activations, chosen when a model is loaded by
+//! [`checkpoint::LoadOptions::dtype`]; model code is the same in f32, bf16 and f16. A backend without half precision
+//! refuses the load by name.
+//!
 //! Every layer is these seven ops, in this order, so that a wrapper of the stream can watch any of them:
 //! `layer_norm`, `linear` (q, k and v at once), `attention`, `linear` (added to the residual), `layer_norm`,
 //! `linear` (with activation), `linear` (added to the residual). What a layer's training forward and backward do

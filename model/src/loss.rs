@@ -1,6 +1,6 @@
 //! What a classification head is trained on.
 
-use kernels_backend::{Shape, Stream, Tensor, View};
+use kernels_backend::{DType, Shape, Stream, Tensor, View};
 
 use crate::{Error, Labels, ProblemType, Result, VideoInputs, VideoMAEConfig, session::LossSlots};
 
@@ -124,7 +124,10 @@ impl LossSlots {
             Target::Regression(values) | Target::MultiLabel(values) => View::f32(shape, values)?,
             Target::SingleLabel { classes, .. } => View::i32([shape[0]], classes)?,
         };
-        Ok(LossRun { labels: self.labels.write(stream, &labels)?, loss: self.loss.rows(stream, [1])? })
+        Ok(LossRun {
+            labels: self.labels.write(stream, &labels)?,
+            loss: self.loss.rows(stream, [1], DType::F32)?,
+        })
     }
 }
 

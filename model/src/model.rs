@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use kernels_backend::{Backend, LayerNorm, Stream, Tensor, View, enter};
+use kernels_backend::{Backend, DType, LayerNorm, Stream, Tensor, View, enter};
 
 use crate::{
     Result, VideoMAEConfig,
@@ -22,6 +22,8 @@ use crate::{
 pub struct VideoMAEModel {
     pub(crate) config: VideoMAEConfig,
     pub(crate) backend: Arc<dyn Backend>,
+    /// Of activations
+    pub(crate) dtype: DType,
     pub(crate) embeddings: Embeddings,
     pub(crate) encoder: Encoder,
     /// The final norm; mean-pooling models have theirs in the head.
@@ -67,7 +69,7 @@ impl VideoMAEModel {
         options: &LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let loader = WeightLoader::new(source, &config, Architecture::Model, *options)?;
-        let packer = Packer::new(loader.root(), &*backend, options.weight_format);
+        let packer = Packer::new(loader.root(), &*backend, options.dtype)?;
         let model = Self::load(&packer, &config, &backend)?;
         Ok((model, loader.finish()?))
     }
@@ -86,6 +88,7 @@ impl VideoMAEModel {
             layernorm: (!config.use_mean_pooling).then(norm).transpose()?,
             config: config.clone(),
             backend: Arc::clone(backend),
+            dtype: packer.dtype(),
         })
     }
 
@@ -108,6 +111,11 @@ impl VideoMAEModel {
     /// The configuration the model was built from.
     pub fn config(&self) -> &VideoMAEConfig {
         &self.config
+    }
+
+    /// The element type of matrices and activations, as [`LoadOptions::dtype`] chose it.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// A session to run this model in.
@@ -171,18 +179,22 @@ impl VideoMAEModel {
     ) -> Result<EncoderRun<'a>> {
         let VideoMAEConfig { hidden_size, num_attention_heads, .. } = self.config;
         let ClipDims { batch, tokens, patch } = dims;
+        let dtype = self.dtype;
         let seen = visible.map_or(tokens, |visible| visible.shape()[1]);
         let probabilities = match inputs.output_attentions(&self.config) {
-            true => Some(slots.probabilities.rows(stream, [batch, num_attention_heads, seen, seen])?),
+            true => {
+                Some(slots.probabilities.rows(stream, [batch, num_attention_heads, seen, seen], dtype)?)
+            }
             false => None,
         };
+        let pixels = View::f32(inputs.shape, inputs.pixel_values)?;
         Ok(EncoderRun {
-            pixel_values: slots.pixel_values.write(stream, &View::f32(inputs.shape, inputs.pixel_values)?)?,
+            pixel_values: slots.pixel_values.write_as(stream, &pixels, dtype)?,
             visible,
             positions: slots.positions.prepare(stream, tokens, hidden_size)?,
-            patches: slots.patches.rows(stream, [batch, seen, patch])?,
-            hidden: slots.hidden.rows(stream, [batch, seen, hidden_size])?,
-            scratch: slots.layer.prepare(stream, &self.config, batch, seen)?,
+            patches: slots.patches.rows(stream, [batch, seen, patch], dtype)?,
+            hidden: slots.hidden.rows(stream, [batch, seen, hidden_size], dtype)?,
+            scratch: slots.layer.prepare(stream, &self.config, [batch, seen], dtype)?,
             probabilities,
         })
     }
@@ -224,7 +236,8 @@ pub(crate) struct EncoderRun<'a> {
 
 impl fmt::Debug for VideoMAEModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let VideoMAEConfig { num_hidden_layers, hidden_size, .. } = self.config;
-        write!(f, "VideoMAEModel of {num_hidden_layers} layers of {hidden_size} on {}", self.backend.name())
+        let Self { config: VideoMAEConfig { num_hidden_layers, hidden_size, .. }, backend, dtype, .. } = self;
+        let backend = backend.name();
+        write!(f, "VideoMAEModel of {num_hidden_layers} layers of {hidden_size} in {dtype} on {backend}")
     }
 }

@@ -1,9 +1,9 @@
 //! From the tensors of a checkpoint to what ops take.
 
-use kernels_backend::{Backend, LayerNorm, Linear, LinearBlock, Tensor, View, WeightFormat};
+use kernels_backend::{Backend, DType, LayerNorm, Linear, LinearBlock, Tensor, View, WeightFormat};
 
 use crate::{
-    Result,
+    Error, Result,
     checkpoint::{Scope, WeightData},
 };
 
@@ -12,6 +12,8 @@ use crate::{
 pub(crate) struct Packer<'l> {
     scope: Scope<'l>,
     backend: &'l dyn Backend,
+    dtype: DType,
+    /// Of matrices; follows from `dtype`
     format: WeightFormat,
 }
 
@@ -25,8 +27,16 @@ pub(crate) struct Block<'n> {
 }
 
 impl<'l> Packer<'l> {
-    pub(crate) fn new(scope: Scope<'l>, backend: &'l dyn Backend, format: WeightFormat) -> Self {
-        Self { scope, backend, format }
+    /// A packer of matrices in the precision of `dtype`, which is an error for integers.
+    pub(crate) fn new(scope: Scope<'l>, backend: &'l dyn Backend, dtype: DType) -> Result<Self> {
+        let format = WeightFormat::of(dtype)
+            .ok_or_else(|| Error::input("dtype", "f32, bf16 or f16", dtype.to_string()))?;
+        Ok(Self { scope, backend, dtype, format })
+    }
+
+    /// The element type of activations that suits the matrices.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// One or more steps down the tree.

@@ -36,7 +36,8 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// Every activation of the three models, with its shape. B clips, N tokens, of which the encoder sees S (all, or
+/// Every activation of the three models, with its shape. Those made of floats have the element type of the model,
+/// except position tables, labels that were given as numbers, and the loss, which are f32. B clips, N tokens, of which the encoder sees S (all, or
 /// the V visible ones) and the decoder predicts M; P elements a patch.
 ///
 /// One clip of the base model (S = 1568, D = 768) takes 63 MB here: pixels 10, patches 10, and 43 in the hidden
@@ -129,19 +130,35 @@ impl Slot {
     }
 
     /// [`Slot::prepare`] for the common case.
-    pub(crate) fn rows(&mut self, stream: &mut dyn Stream, shape: impl Into<Shape>) -> Result<&mut Tensor> {
-        self.prepare(stream, shape, DType::F32, Layout::Rows)
+    pub(crate) fn rows(
+        &mut self,
+        stream: &mut dyn Stream,
+        shape: impl Into<Shape>,
+        dtype: DType,
+    ) -> Result<&mut Tensor> {
+        self.prepare(stream, shape, dtype, Layout::Rows)
     }
 
-    /// The slot's tensor with the elements of `data`.
+    /// The slot's tensor with the elements of `data`, in the type they have.
     pub(crate) fn write(&mut self, stream: &mut dyn Stream, data: &View<'_>) -> Result<&mut Tensor> {
-        let tensor = self.prepare(stream, *data.shape(), data.dtype(), Layout::Rows)?;
+        self.write_as(stream, data, data.dtype())
+    }
+
+    /// The slot's tensor with the elements of `data`, rounded to `dtype`.
+    pub(crate) fn write_as(
+        &mut self,
+        stream: &mut dyn Stream,
+        data: &View<'_>,
+        dtype: DType,
+    ) -> Result<&mut Tensor> {
+        let tensor = self.rows(stream, *data.shape(), dtype)?;
         stream.write(data, tensor)?;
         Ok(tensor)
     }
 }
 
-/// A position table, computed again only when its shape changes.
+/// A position table, computed again only when its shape changes. It is kept in f32 under every precision: an op
+/// that copies it to hidden states rounds it to their type.
 #[derive(Default)]
 pub(crate) struct PositionSlot {
     slot: Slot,
@@ -164,6 +181,6 @@ impl PositionSlot {
             self.slot.write(stream, &View::f32([num_positions, hidden_size], &table)?)?;
             self.holds = Some(shape);
         }
-        Ok(self.slot.rows(stream, [num_positions, hidden_size])?)
+        self.slot.rows(stream, [num_positions, hidden_size], DType::F32).map(|table| &*table)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kernels::{Backend, DType, Epilogue, Layout, Tensor, View, WeightFormat};
+use kernels::{Backend, Epilogue, Layout, Tensor, View, WeightFormat};
 use videomae::checkpoint::WeightSource;
 
 use crate::{
@@ -78,11 +78,12 @@ fn projection(case: &Case, backend: &Arc<dyn Backend>) -> Result<Vec<f32>, Strin
     let view = weight.view().and_then(|v| Ok(v.reshape([config.hidden_size, config.patch_dim()])?));
     let weight = view.map_err(|e| e.to_string())?;
     let block = kernels::LinearBlock { weight, bias: Some(bias.view().map_err(|e| e.to_string())?) };
-    let linear = backend.pack_linear(&[block], WeightFormat::F32).map_err(text)?;
+    let format = WeightFormat::of(case.dtype).ok_or_else(|| format!("no weights of {}", case.dtype))?;
+    let linear = backend.pack_linear(&[block], format).map_err(text)?;
 
     let mut s = Arc::clone(backend).stream().map_err(text)?;
     let mut alloc = |shape: &[usize]| -> Result<Tensor, String> {
-        s.alloc(kernels::Shape::new(shape), DType::F32, Layout::Rows).map_err(text)
+        s.alloc(kernels::Shape::new(shape), case.dtype, Layout::Rows).map_err(text)
     };
     let mut pixel_values = alloc(&shape)?;
     let mut patches = alloc(&[shape[0], tokens, config.patch_dim()])?;

@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt};
 
-use crate::{Error, Result, View};
+use crate::{DType, Error, Result, View};
 
 /// The precision weights are kept in. Products are always accumulated in `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +12,20 @@ pub enum WeightFormat {
     F32,
     /// bfloat16.
     Bf16,
+    /// IEEE half precision.
+    F16,
+}
+
+impl WeightFormat {
+    /// The format that keeps weights as elements of this type; `None` for integers.
+    pub const fn of(dtype: DType) -> Option<Self> {
+        match dtype {
+            DType::F32 => Some(Self::F32),
+            DType::Bf16 => Some(Self::Bf16),
+            DType::F16 => Some(Self::F16),
+            DType::I32 => None,
+        }
+    }
 }
 
 impl fmt::Display for WeightFormat {
@@ -19,6 +33,7 @@ impl fmt::Display for WeightFormat {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "f16",
         })
     }
 }

@@ -55,6 +55,9 @@ fn weight_dtype(format: WeightFormat) -> Result<DType> {
     match format {
         WeightFormat::F32 => Ok(DType::F32),
         WeightFormat::Bf16 => Ok(DType::Bf16),
-        other => Err(Error::unsupported(storage::NAME, format!("the weight format {other}"), "f32 or bf16")),
+        WeightFormat::F16 => Ok(DType::F16),
+        other => {
+            Err(Error::unsupported(storage::NAME, format!("the weight format {other}"), "f32, bf16 or f16"))
+        }
     }
 }

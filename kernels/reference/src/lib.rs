@@ -6,8 +6,8 @@
 //!   **once**, to the type of the tensor it is stored in. There is no rounding between the product, the bias,
 //!   the activation and the residual of a `linear`. So the specification is the exact result up to half a unit
 //!   in the last place, and the whole error of a faster kernel is seen.
-//! - With [`WeightFormat::Bf16`](kernels_backend::WeightFormat) weights are rounded to bf16 when they are
-//!   packed; biases stay f32, activations have the type of their tensor.
+//! - Weights are rounded to their [`WeightFormat`](kernels_backend::WeightFormat) when they are packed; biases
+//!   stay f32, activations have the type of their tensor.
 //! - Exponentials and logarithms come from `libm`, not from the system, so results have the same bits on
 //!   every machine. Everything runs on the calling thread.
 //! - Memory that `alloc` and `resize` leave undefined holds NaN (an impossible index for integers), so that an

@@ -17,7 +17,8 @@ impl VideoMAEForVideoClassification {
     /// A session to train this model in; `seed` decides what dropouts drop.
     ///
     /// # Errors
-    /// [`kernels_backend::Error::Unsupported`] where the backend only runs forward.
+    /// [`kernels_backend::Error::Unsupported`] where the backend only runs forward; [`Error::Input`] for a model
+    /// of another precision than f32.
     pub fn training_session(&self, seed: u64) -> Result<TrainingSession> {
         TrainingSession::new(&self.videomae, Architecture::VideoClassification, seed, |s| {
             Ok(TailGradient::Classification(Box::new(HeadGradient::new(s, &self.head)?)))

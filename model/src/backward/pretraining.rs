@@ -23,7 +23,8 @@ impl VideoMAEForPreTraining {
     /// A session to train this model in; `seed` decides what dropouts drop.
     ///
     /// # Errors
-    /// [`kernels_backend::Error::Unsupported`] where the backend only runs forward.
+    /// [`kernels_backend::Error::Unsupported`] where the backend only runs forward; [`crate::Error::Input`] for a
+    /// model of another precision than f32.
     pub fn training_session(&self, seed: u64) -> Result<TrainingSession> {
         TrainingSession::new(&self.videomae, Architecture::PreTraining, seed, |s| {
             Ok(TailGradient::PreTraining(Box::new(DecoderGradient::new(s, &self.decoder)?)))
@@ -70,8 +71,8 @@ impl VideoMAEForPreTraining {
         let DecoderRun { masked, logits, dlogits, .. } = &mut decoder;
         let mut loss_slots = LossSlots::default();
         let target = LossRun {
-            labels: loss_slots.labels.rows(s, *logits.shape())?,
-            loss: loss_slots.loss.rows(s, [1])?,
+            labels: loss_slots.labels.rows(s, *logits.shape(), DType::F32)?,
+            loss: loss_slots.loss.rows(s, [1], DType::F32)?,
         };
         s.patch_targets(&run.pixel_values, &self.targets(), masked, target.labels)?;
         s.mse_loss(logits, target.labels, target.loss, Some(dlogits))?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kernels_backend::{BackwardStream, Tensor};
+use kernels_backend::{BackwardStream, DType, Tensor};
 
 use super::{
     classification::HeadGradient,
@@ -50,6 +50,11 @@ impl TrainingSession {
         seed: u64,
         tail: impl FnOnce(&mut dyn BackwardStream) -> Result<TailGradient>,
     ) -> Result<Self> {
+        // Gradients of half precision underflow unless the loss is scaled, and steps smaller than half a unit in
+        // the last place of a weight are lost.
+        if model.dtype != DType::F32 {
+            return Err(Error::input("dtype", "a model of f32 to train", model.dtype.to_string()));
+        }
         let mut stream = Arc::clone(&model.backend).backward_stream()?;
         Ok(Self {
             encoder: EncoderGradient::new(&mut *stream, model)?,

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use kernels_backend::{DType, WeightFormat};
+use kernels_backend::DType;
 
 use super::{
     Architecture, LoadReport, Mismatch, Part, TensorSpec, WeightData, WeightSource, fresh,
@@ -23,15 +23,17 @@ pub struct LoadOptions {
     pub ignore_mismatched_sizes: bool,
     /// Seeds what is drawn.
     pub seed: u64,
-    /// The precision matrices are packed in, whatever type the source has. Sums stay in single precision, and
-    /// so does everything but matrices.
-    pub weight_format: WeightFormat,
+    /// The element type of matrices and of all activations, pixels and logits among them, whatever types the
+    /// source has: f32, bf16 or f16, where the backend has it. Biases, norms, the mask token, position tables and
+    /// the loss stay f32, since they take next to no memory, and sums inside ops are f32 or better. Only a model
+    /// in f32 can be trained.
+    pub dtype: DType,
 }
 
 impl Default for LoadOptions {
     /// Everything must be there, in single precision.
     fn default() -> Self {
-        Self { fresh_head: false, ignore_mismatched_sizes: false, seed: 0, weight_format: WeightFormat::F32 }
+        Self { fresh_head: false, ignore_mismatched_sizes: false, seed: 0, dtype: DType::F32 }
     }
 }
 

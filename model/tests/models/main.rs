@@ -5,5 +5,6 @@
 mod forward;
 mod gradients;
 mod inputs;
+mod precision;
 mod session;
 mod support;

@@ -48,14 +48,19 @@ fn blocks_are_stacked_and_a_missing_bias_is_zero() {
 }
 
 #[test]
-fn bf16_weights_are_rounded_when_packed_and_biases_are_not() {
-    // 1 + 2⁻⁹ needs ten bits; bf16 has eight.
-    let exact = 1.0 + 1.0 / 512.0;
-    for (format, weight) in [(WeightFormat::F32, exact), (WeightFormat::Bf16, 1.0)] {
-        let linear = packed([1, 1], &[exact], Some(&[exact]), format);
+fn half_weights_are_rounded_when_packed_and_biases_are_not() {
+    // 1 + 2⁻⁹ needs ten bits and 1 + 2⁻¹² thirteen; bf16 has eight, f16 eleven.
+    let (ten, thirteen) = (1.0 + 1.0 / 512.0, 1.0 + 1.0 / 4096.0);
+    for (format, stored, weight) in [
+        (WeightFormat::F32, thirteen, thirteen),
+        (WeightFormat::Bf16, ten, 1.0),
+        (WeightFormat::F16, ten, ten),
+        (WeightFormat::F16, thirteen, 1.0),
+    ] {
+        let linear = packed([1, 1], &[stored], Some(&[stored]), format);
         let (x, mut y) = (tensor([1, 1], &[1.0]), undefined([1, 1]));
         stream().linear((&x).into(), &linear, Epilogue::none(), (&mut y).into()).unwrap();
-        assert_eq!(values(&y), [weight + exact], "{format}");
+        assert_eq!(values(&y), [weight + stored], "{stored} in {format}");
     }
 }
 
