@@ -188,7 +188,7 @@ impl Case {
         if let Some(loss) = loss {
             config.problem_type = loss.problem_type();
         }
-        let options = LoadOptions::default();
+        let options = LoadOptions { dtype: self.dtype, ..LoadOptions::default() };
         let mask = self.bool_masked_pos();
         let inputs = self.inputs(mask.as_deref(), loss);
         let mut outputs = Outputs::default();
