@@ -1,6 +1,10 @@
-//! One small model of `fixtures/models/` or `fixtures/checkpoints/`: what goes in, what has to come out, and running it.
+//! One model of `fixtures/models/`, `checkpoints/` or `published/`: what goes in, what has to come out, running it.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use kernels::{Backend, DType};
 use serde::Deserialize;
@@ -23,7 +27,9 @@ struct Description {
     dtype: String,
     longest_sum: usize,
     chained_sums: usize,
+    #[serde(default)]
     losses: Vec<Loss>,
+    #[serde(default)]
     gradients: bool,
     #[serde(default)]
     aliases: BTreeMap<String, String>,
@@ -104,7 +110,7 @@ impl Case {
             losses: description.losses,
             has_gradients: description.gradients,
             config,
-            inputs: Arrays::read(&path.join("inputs.safetensors")),
+            inputs: read_inputs(&path.join("inputs.safetensors")),
             expected: Arrays::read(&path.join("expected.safetensors")),
             aliases: description.aliases,
             path,
@@ -188,21 +194,36 @@ impl Case {
         if let Some(loss) = loss {
             config.problem_type = loss.problem_type();
         }
-        let options = LoadOptions { dtype: self.dtype, ..LoadOptions::default() };
         let mask = self.bool_masked_pos();
         let inputs = self.inputs(mask.as_deref(), loss);
+        self.forward(config, source, backend, &inputs, loss)
+    }
+
+    /// Builds the model of `config` from `source` and runs it on `inputs`, whose labels are those of `loss`.
+    ///
+    /// # Errors
+    /// What the model says.
+    pub fn forward(
+        &self,
+        config: VideoMAEConfig,
+        source: &dyn WeightSource,
+        backend: Arc<dyn Backend>,
+        inputs: &VideoInputs<'_>,
+        loss: Option<&Loss>,
+    ) -> videomae::Result<Outputs> {
+        let options = LoadOptions { dtype: self.dtype, ..LoadOptions::default() };
         let mut outputs = Outputs::default();
         match self.model {
             Model::Bare => {
                 let (model, _) = VideoMAEModel::from_weights(config, source, backend, &options)?;
-                let output = model.forward(&mut model.session()?, &inputs)?;
+                let output = model.forward(&mut model.session()?, inputs)?;
                 outputs.push("last_hidden_state", output.last_hidden_state.data);
                 outputs.lists(output.hidden_states, output.attentions);
             }
             Model::Classification => {
                 let (model, _) =
                     VideoMAEForVideoClassification::from_weights(config, source, backend, &options)?;
-                let output = model.forward(&mut model.session()?, &inputs)?;
+                let output = model.forward(&mut model.session()?, inputs)?;
                 outputs.push("logits", output.logits.data);
                 outputs.lists(output.hidden_states, output.attentions);
                 if let (Some(loss), Some(value)) = (loss, output.loss) {
@@ -212,7 +233,7 @@ impl Case {
             Model::PreTraining => {
                 let (model, _) = VideoMAEForPreTraining::from_weights(config, source, backend, &options)?;
                 let mut session: Session = model.session()?;
-                let output = model.forward(&mut session, &inputs)?;
+                let output = model.forward(&mut session, inputs)?;
                 outputs.push("logits", output.logits.data);
                 outputs.lists(output.hidden_states, output.attentions);
                 outputs.push("loss.reconstruction", vec![output.loss]);
@@ -220,6 +241,11 @@ impl Case {
         }
         Ok(outputs)
     }
+}
+
+/// The inputs of a case; none where all of them are hashed.
+fn read_inputs(path: &Path) -> Arrays {
+    if path.exists() { Arrays::read(path) } else { Arrays::default() }
 }
 
 /// What a model returned, under the names of the fixtures.

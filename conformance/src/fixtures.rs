@@ -43,6 +43,8 @@ pub enum Data {
     Integer(Vec<i64>),
     /// BOOL or U8.
     Byte(Vec<u8>),
+    /// F64.
+    Double(Vec<f64>),
 }
 
 impl Array {
@@ -65,6 +67,17 @@ impl Array {
         match &self.data {
             Data::Integer(values) => values,
             other => panic!("expected integers, found {other:?}"),
+        }
+    }
+
+    /// The doubles.
+    ///
+    /// # Panics
+    /// As [`Array::floats`].
+    pub fn doubles(&self) -> &[f64] {
+        match &self.data {
+            Data::Double(values) => values,
+            other => panic!("expected doubles, found {other:?}"),
         }
     }
 
@@ -98,6 +111,7 @@ impl Arrays {
                 Dtype::F32 => Data::Float(words(bytes, f32::from_le_bytes)),
                 Dtype::BF16 => Data::Float(words(bytes, |b| bf16::from_le_bytes(b).to_f32())),
                 Dtype::F16 => Data::Float(words(bytes, |b| f16::from_le_bytes(b).to_f32())),
+                Dtype::F64 => Data::Double(words(bytes, f64::from_le_bytes)),
                 Dtype::I64 => Data::Integer(words(bytes, i64::from_le_bytes)),
                 Dtype::I32 => Data::Integer(words(bytes, |b| i32::from_le_bytes(b).into())),
                 Dtype::U8 | Dtype::BOOL => Data::Byte(bytes.to_vec()),

@@ -70,6 +70,32 @@ fn offset_and_scale(key: &str, shape: &[usize]) -> (f32, f32) {
     }
 }
 
+/// The values of the tensor `key` of a checkpoint.
+pub fn weight(key: &str, shape: &[usize]) -> Vec<f32> {
+    let (offset, scale) = offset_and_scale(key, shape);
+    values(key, shape.iter().product(), offset, scale)
+}
+
+/// A mask `(batch, tokens)` in which `masked` tokens of every sample are masked: those with the smallest words.
+pub fn random_mask(batch: usize, tokens: usize, masked: usize) -> Vec<bool> {
+    let key = fnv1a64("bool_masked_pos");
+    let mut mask = vec![false; batch * tokens];
+    for sample in 0..batch {
+        let mut order: Vec<usize> = (sample * tokens..(sample + 1) * tokens).collect();
+        order.sort_by_key(|&i| word(key, i as u64));
+        order[..masked].iter().for_each(|&i| mask[i] = true);
+    }
+    mask
+}
+
+/// As [`random_mask`] over the `positions` of one tubelet, repeated in each of `tubelets`.
+pub fn tube_mask(batch: usize, tubelets: usize, positions: usize, masked: usize) -> Vec<bool> {
+    random_mask(batch, positions, masked)
+        .chunks_exact(positions)
+        .flat_map(|row| row.repeat(tubelets))
+        .collect()
+}
+
 impl WeightSource for HashedWeights {
     fn name(&self) -> String {
         "hashed weights".to_owned()
@@ -86,8 +112,7 @@ impl WeightSource for HashedWeights {
 
     fn get(&self, key: &str) -> videomae::Result<Option<WeightData<'_>>> {
         let Some((_, shape)) = self.tensors.iter().find(|(known, _)| known == key) else { return Ok(None) };
-        let (offset, scale) = offset_and_scale(key, shape);
-        let values = values(key, shape.iter().product(), offset, scale);
+        let values = weight(key, shape);
         let bytes: Vec<u8> = match self.dtype {
             DType::Bf16 => values.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
             DType::F16 => values.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),

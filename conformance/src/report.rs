@@ -46,6 +46,15 @@ impl Row {
         }
     }
 
+    /// Measures the error against another magnitude than the largest expected: that of a whole tensor of which only
+    /// samples are known, or of terms that cancel.
+    #[must_use]
+    pub fn with_scale(mut self, sums: usize, scale: f32) -> Self {
+        self.comparison.scale = scale;
+        self.bound = self.comparison.bound(self.dtype, sums);
+        self
+    }
+
     /// Whether the error is within the table.
     pub fn passed(&self) -> bool {
         self.comparison.error <= self.bound

@@ -1,7 +1,9 @@
 //! The whole comparison as one program: a test per case and backend, then the table of all of them.
 
+mod checkpoints;
 mod faults;
 mod models;
+mod published;
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -12,7 +14,12 @@ use libtest_mimic::{Arguments, Failed, Trial};
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let context = Context { backends: backends(), report: Arc::default() };
-    let trials = [models::trials(&context), faults::trials(&context)];
+    let trials = [
+        checkpoints::trials(&context),
+        models::trials(&context),
+        published::trials(&context),
+        faults::trials(&context),
+    ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     if !arguments.list {
         println!("{}", context.report);
