@@ -3,9 +3,14 @@
 mod checkpoints;
 mod faults;
 mod models;
+mod processors;
 mod published;
+mod upstream;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use conformance::report::{Report, Row, verdict};
 use kernels::Backend;
@@ -13,16 +18,19 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let context = Context { backends: backends(), report: Arc::default() };
+    let context = Context { backends: backends(), report: Arc::default(), notes: Arc::default() };
     let trials = [
         checkpoints::trials(&context),
         models::trials(&context),
+        processors::trials(&context),
         published::trials(&context),
+        upstream::trials(&context),
         faults::trials(&context),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     if !arguments.list {
         println!("{}", context.report);
+        context.notes.print();
     }
     conclusion.exit_code()
 }
@@ -32,6 +40,21 @@ struct Context {
     /// Every backend this machine can run, once.
     backends: Vec<Arc<dyn Backend>>,
     report: Arc<Report>,
+    notes: Arc<Notes>,
+}
+
+/// What trials have to say besides passing; printed below the table.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Notes {
+    fn add(&self, note: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+
+    fn print(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|note| println!("{note}"));
+    }
 }
 
 impl Context {

@@ -30,7 +30,7 @@ const GRAPH: &[Allowed] = &[
     Allowed { package: "videomae-preprocess", normal: &[], dev: &[] },
     Allowed {
         package: "conformance",
-        normal: &["kernels", "kernels-backend", "videomae", "videomae-preprocess"],
+        normal: &["demo", "kernels", "kernels-backend", "videomae", "videomae-preprocess"],
         dev: &[],
     },
     Allowed {
