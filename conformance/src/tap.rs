@@ -46,7 +46,7 @@ impl Tap {
     /// `backend`, watched.
     pub fn on(backend: Arc<dyn Backend>) -> (Arc<Self>, Arc<dyn Backend>) {
         let tap = Arc::new(Self::default());
-        let watched = Intercepted::new(backend, Arc::<Self>::clone(&tap));
+        let watched = Intercepted::around(backend, Arc::<Self>::clone(&tap));
         (tap, watched)
     }
 

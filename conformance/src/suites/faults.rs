@@ -98,7 +98,7 @@ impl Fault {
     /// # Errors
     /// As [`models::rows`].
     pub fn rows(self, case: &Case, backend: &Arc<dyn Backend>) -> std::result::Result<Vec<Row>, String> {
-        models::rows(case, &Intercepted::new(Arc::clone(backend), Arc::new(self)))
+        models::rows(case, &Intercepted::around(Arc::clone(backend), Arc::new(self)))
     }
 }
 
