@@ -7,12 +7,12 @@ use videomae_preprocess::{
     processor::{ProcessorOptions, Size},
 };
 
-use super::{Outcome, bytes, ensure, expect, sizes, videos};
+use super::{Outcome, Test, bytes, ensure, expect, named, sizes, videos};
 
 const NUM_FRAMES: usize = 10;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Outcome); 9] = [
+    let tests: [(&str, Test); 9] = [
         ("test_image_processor_properties", test_image_processor_properties),
         ("test_image_processor_from_dict_with_kwargs", test_image_processor_from_dict_with_kwargs),
         ("test_image_processor_to_json_string", test_image_processor_to_json_string),
@@ -23,10 +23,7 @@ pub(super) fn trials() -> Vec<Trial> {
         ("test_call_numpy_4_channels", test_call_numpy_4_channels),
         ("test_call_pytorch", test_call_pytorch),
     ];
-    tests
-        .into_iter()
-        .map(|(name, test)| Trial::test(format!("upstream/image_processor/{name}"), test))
-        .collect()
+    named("upstream/image_processor", &tests)
 }
 
 /// The upstream tester's `image_processor_dict`.

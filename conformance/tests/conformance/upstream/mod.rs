@@ -22,6 +22,14 @@ pub(crate) fn trials(context: &Context) -> Vec<Trial> {
 
 type Outcome = Result<(), Failed>;
 
+/// A test that needs no backend.
+type Test = fn() -> Outcome;
+
+/// A trial per test, named after it.
+fn named(prefix: &str, tests: &[(&str, Test)]) -> Vec<Trial> {
+    tests.iter().map(|&(name, test)| Trial::test(format!("{prefix}/{name}"), test)).collect()
+}
+
 /// Fails unless `found` is `expected`.
 fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Outcome {
     if found == expected {

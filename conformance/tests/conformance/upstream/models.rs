@@ -11,7 +11,7 @@ use videomae::{
     checkpoint::{Architecture, FreshWeights, LoadOptions, WeightSource},
 };
 
-use super::{Outcome, ensure, expect};
+use super::{Outcome, Test, ensure, expect, named};
 use crate::Context;
 
 /// The upstream tester's batch.
@@ -20,21 +20,24 @@ const BATCH: usize = 13;
 const TOKENS: usize = 25;
 const MASKED: usize = 22;
 
-type Test = fn(&Arc<dyn Backend>) -> Outcome;
+/// A test that every backend has to pass.
+type BackendTest = fn(&Arc<dyn Backend>) -> Outcome;
 
 pub(super) fn trials(context: &Context) -> Vec<Trial> {
-    let forward: [(&str, Test); 9] = [
-        ("test_config", test_config),
-        ("test_model_get_set_embeddings", test_model_get_set_embeddings),
+    let once: [(&str, Test); 2] =
+        [("test_config", test_config), ("test_model_get_set_embeddings", test_model_get_set_embeddings)];
+    let forward: [(&str, BackendTest); 8] = [
         ("test_model", test_model),
         ("test_for_pretraining", test_for_pretraining),
         ("test_attention_outputs", test_attention_outputs),
         ("test_hidden_states_output", test_hidden_states_output),
         ("test_determinism", test_determinism),
+        ("test_eager_matches_sdpa_inference", test_eager_matches_sdpa_inference),
         ("test_batching_equivalence", test_batching_equivalence),
         ("test_problem_types", test_problem_types),
     ];
-    let mut trials = on_backends(context, &forward, |_| true);
+    let mut trials = named("upstream", &once);
+    trials.extend(on_backends(context, &forward, |_| true));
     trials.extend(on_backends(context, &[("test_training", test_training)], |backend| {
         Arc::clone(backend).backward_stream().is_ok()
     }));
@@ -44,7 +47,7 @@ pub(super) fn trials(context: &Context) -> Vec<Trial> {
 /// A trial per test and backend.
 pub(super) fn on_backends(
     context: &Context,
-    tests: &[(&str, Test)],
+    tests: &[(&str, BackendTest)],
     runs: impl Fn(&Arc<dyn Backend>) -> bool,
 ) -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -157,7 +160,7 @@ fn seen(architecture: Architecture) -> usize {
     if architecture == Architecture::PreTraining { TOKENS - MASKED } else { TOKENS }
 }
 
-fn test_config(_: &Arc<dyn Backend>) -> Outcome {
+fn test_config() -> Outcome {
     for architecture in Architecture::ALL {
         let config = config(architecture);
         expect("text", VideoMAEConfig::from_json_str(&config.to_json())?, config.clone())?;
@@ -174,7 +177,7 @@ fn test_config(_: &Arc<dyn Backend>) -> Outcome {
     expect("no fields", default, VideoMAEConfig::default())
 }
 
-fn test_model_get_set_embeddings(_: &Arc<dyn Backend>) -> Outcome {
+fn test_model_get_set_embeddings() -> Outcome {
     for architecture in Architecture::ALL {
         let tensors = architecture.tensors(&config(architecture))?;
         let input = "videomae.embeddings.patch_embeddings.projection.weight";
@@ -253,6 +256,20 @@ fn test_determinism(backend: &Arc<dyn Backend>) -> Outcome {
         ensure(config.hidden_dropout_prob > 0.0, "the tester's configuration has dropout")?;
         let run = || fresh(architecture, &config, backend, &clips.inputs(architecture));
         ensure(run()? == run()?, format!("{architecture:?}: two runs differ"))?;
+    }
+    Ok(())
+}
+
+/// Asking for the probabilities, which fused attention never stores, changes no output.
+fn test_eager_matches_sdpa_inference(backend: &Arc<dyn Backend>) -> Outcome {
+    let clips = Clips::new();
+    for architecture in Architecture::ALL {
+        let config = config(architecture);
+        let fused = clips.inputs(architecture);
+        let eager = VideoInputs { output_attentions: Some(true), ..fused };
+        let fused = fresh(architecture, &config, backend, &fused)?;
+        let eager = fresh(architecture, &config, backend, &eager)?;
+        ensure(fused.first == eager.first, format!("{architecture:?}: outputs differ"))?;
     }
     Ok(())
 }

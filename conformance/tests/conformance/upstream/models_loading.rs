@@ -13,28 +13,31 @@ use videomae::{
 };
 
 use super::{
-    Outcome, ensure, expect,
+    Outcome, Test, ensure, expect,
     models::{Clips, config, forward, on_backends},
+    named,
 };
 use crate::Context;
 
 pub(super) fn trials(context: &Context) -> Vec<Trial> {
-    on_backends(
+    let once: [(&str, Test); 2] =
+        [("test_initialization", test_initialization), ("test_model_is_small", test_model_is_small)];
+    let mut trials = named("upstream", &once);
+    trials.extend(on_backends(
         context,
         &[
-            ("test_initialization", test_initialization),
-            ("test_model_is_small", test_model_is_small),
             ("test_save_load", test_save_load),
             ("test_load_save_without_tied_weights", test_load_save_without_tied_weights),
             ("test_load_with_mismatched_shapes", test_load_with_mismatched_shapes),
             ("test_correct_missing_keys", test_correct_missing_keys),
         ],
         |_| true,
-    )
+    ));
+    trials
 }
 
 /// With next to no deviation, the mean of every fresh tensor is 0 or 1.
-fn test_initialization(_: &Arc<dyn Backend>) -> Outcome {
+fn test_initialization() -> Outcome {
     for architecture in Architecture::ALL {
         let config = VideoMAEConfig { initializer_range: 1e-10, ..config(architecture) };
         let weights = FreshWeights::new(&config, architecture, 0)?;
@@ -49,7 +52,7 @@ fn test_initialization(_: &Arc<dyn Backend>) -> Outcome {
     Ok(())
 }
 
-fn test_model_is_small(_: &Arc<dyn Backend>) -> Outcome {
+fn test_model_is_small() -> Outcome {
     for architecture in Architecture::ALL {
         let parameters = architecture.num_parameters(&config(architecture))?;
         ensure(parameters < 1_000_000, format!("{architecture:?}: {parameters} parameters"))?;

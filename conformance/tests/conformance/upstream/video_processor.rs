@@ -7,12 +7,12 @@ use videomae_preprocess::{
     processor::{Size, VideoInput},
 };
 
-use super::{Outcome, bytes, ensure, expect, sizes, videos};
+use super::{Outcome, Test, bytes, ensure, expect, named, sizes, videos};
 
 const NUM_FRAMES: usize = 8;
 
 pub(super) fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn() -> Outcome); 9] = [
+    let tests: [(&str, Test); 9] = [
         ("test_video_processor_properties", test_video_processor_properties),
         ("test_video_processor_from_dict_with_kwargs", test_video_processor_from_dict_with_kwargs),
         ("test_video_processor_to_json_string", test_video_processor_to_json_string),
@@ -23,10 +23,7 @@ pub(super) fn trials() -> Vec<Trial> {
         ("test_call_numpy_4_channels", test_call_numpy_4_channels),
         ("test_call_sample_frames", test_call_sample_frames),
     ];
-    tests
-        .into_iter()
-        .map(|(name, test)| Trial::test(format!("upstream/video_processor/{name}"), test))
-        .collect()
+    named("upstream/video_processor", &tests)
 }
 
 /// The upstream tester's `video_processor_dict`.
