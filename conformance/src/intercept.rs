@@ -171,7 +171,6 @@ pub struct Intercepted {
 
 impl Intercepted {
     /// Wraps `inner`.
-    #[expect(clippy::new_ret_no_self, reason = "a backend is only ever used as a trait object")]
     pub fn around(inner: Arc<dyn Backend>, hook: Arc<dyn Intercept>) -> Arc<dyn Backend> {
         Arc::new(Self { inner, hook })
     }
