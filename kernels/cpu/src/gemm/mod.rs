@@ -27,8 +27,8 @@ use crate::{
 /// 512 KiB while the task goes from panel to panel.
 const TASK_BYTES: usize = 256 << 10;
 
-/// Panels of a task. More would save reads of x from the third-level cache, which cost nothing measurable;
-/// fewer, smaller tasks keep the threads busy to the end.
+/// Panels of a task. Three times as many gained 2 % on one thread, as x is read less often; smaller tasks keep
+/// several threads busy to the end.
 const TASK_PANELS: usize = 16;
 
 /// `y = [y +] activation(x·Wᵀ + b)`.
