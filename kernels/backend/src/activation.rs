@@ -127,7 +127,7 @@ impl Activation {
         let y = match self {
             Self::Identity => 1.0,
             Self::Gelu => gelu_derivative(x),
-            Self::Gelu10 => gelu_derivative(x) * f64::from(u8::from((-10.0..=10.0).contains(&gelu(x)))),
+            Self::Gelu10 => gelu_derivative(x) * f64::from(u8::from(gelu(x).abs() < 10.0)),
             Self::GeluTanh => {
                 let t = libm::tanh(gelu_tanh_argument(x));
                 let slope = GELU_TANH_SCALE * (1.0 + 3.0 * GELU_TANH_CUBIC * x * x);
