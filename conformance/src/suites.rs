@@ -5,5 +5,6 @@ pub mod checkpoints;
 pub mod faults;
 pub mod gradients;
 pub mod models;
+pub mod ops;
 pub mod processors;
 pub mod published;

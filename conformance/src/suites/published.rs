@@ -19,7 +19,7 @@ use crate::{
 /// What the model says; an output of another size; a fixture that nothing was compared with.
 pub fn rows(case: &Case, backend: &Arc<dyn Backend>) -> Result<Vec<Row>, String> {
     let targets = Arc::new(Targets::default());
-    let watched = Intercepted::new(Arc::clone(backend), Arc::<Targets>::clone(&targets));
+    let watched = Intercepted::around(Arc::clone(backend), Arc::<Targets>::clone(&targets));
     let config = &case.config;
     let (height, width) = (config.image_size.height, config.image_size.width);
     let shape = [1, config.num_frames, config.num_channels, height, width];

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod faults;
 mod models;
+mod ops;
 mod processors;
 mod published;
 mod upstream;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let trials = [
         checkpoints::trials(&context),
         models::trials(&context),
+        ops::trials(&context),
         processors::trials(&context),
         published::trials(&context),
         upstream::trials(&context),
