@@ -111,7 +111,7 @@ fn backends_agree_and_threads_change_nothing() {
 /// A file with this content, kept until the directory is dropped.
 fn file(directory: &Path, name: &str, content: &[u8]) -> PathBuf {
     let path = directory.join(name);
-    fs::write(&path, content).unwrap();
+    fs::write(&path, content).expect("a file in a temporary folder");
     path
 }
 
