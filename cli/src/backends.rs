@@ -17,8 +17,8 @@ pub(crate) fn run(options: &Backends) -> Result<()> {
     let rows: Vec<Row> = kernels::available()
         .into_iter()
         .map(|info| match info.runnable {
-            Ok(()) => Row { name: info.name.into(), available: true, detail: info.description.into() },
-            Err(reason) => Row { name: info.name.into(), available: false, detail: reason.to_string() },
+            Ok(()) => Row { name: info.name, available: true, detail: info.description },
+            Err(reason) => Row { name: info.name, available: false, detail: reason },
         })
         .collect();
     if options.json {
