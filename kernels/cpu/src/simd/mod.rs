@@ -4,9 +4,12 @@
 //! one is the proof that they may be run. Kernels are `#[inline(always)]` functions generic over the token and
 //! are compiled for its instruction set inside [`Simd::vectorize`].
 
+// Tests also run it on arrays, on any processor.
+#[cfg(any(test, target_arch = "x86_64"))]
 mod instructions;
 mod portable;
 
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(crate) use instructions::Instructions;
 pub(crate) use portable::Portable;
 
