@@ -33,7 +33,7 @@ pub enum Fault {
     DroppedQkvBias,
     /// Every other linear layer without its bias.
     DroppedBias,
-    /// q and k exchanged would not show, their product being symmetric in name only; k and v do.
+    /// The weights of k and v exchanged.
     ExchangedKeyValue,
     /// Weights read as `(in, out)`.
     TransposedWeight,
