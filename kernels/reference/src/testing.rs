@@ -72,11 +72,11 @@ pub(crate) fn noise(seed: u64, count: usize) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// How many random cases a property sees; few under Miri, which runs a thousand times slower. Nothing is
-/// written next to the sources, so that the suite needs no file system.
+/// How many random cases a property sees: `count`, or `PROPTEST_CASES` if that is fewer, as emulators and Miri
+/// want. Nothing is written next to the sources, so that the suite needs no file system.
 pub(crate) fn cases(count: u32) -> Config {
-    let cases = if cfg!(miri) { 2 } else { count };
-    Config { cases, failure_persistence: None, ..Config::default() }
+    let config = Config::default();
+    Config { cases: config.cases.min(count), failure_persistence: None, ..config }
 }
 
 /// A gradient by differences of a forward op.

@@ -38,6 +38,7 @@ fn bits(backend: &Arc<dyn Backend>, tokens: usize, inside: bool) -> Vec<u32> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large")]
 fn results_have_the_same_bits_for_any_number_of_threads() {
     let by_threads: Vec<_> = [1, 2, 3].map(backends).into_iter().collect();
     for (i, one) in by_threads[0].iter().enumerate() {
@@ -58,6 +59,7 @@ fn results_have_the_same_bits_for_any_number_of_threads() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too large")]
 fn a_row_has_the_same_bits_in_whatever_tile_it_falls() {
     let (inputs, outputs) = (37, 21);
     for backend in BACKENDS.iter() {
