@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use videomae_preprocess::sample::{SampleMode, Sampler};
 
 /// Classify videos with VideoMAE.
 #[derive(Parser)]
@@ -28,10 +29,15 @@ pub(crate) struct Classify {
     #[arg(required = true, value_name = "VIDEO")]
     pub(crate) videos: Vec<PathBuf>,
 
-    /// A folder with config.json, preprocessor_config.json and safetensors weights; or "demo", the tiny model in this
-    /// program, which tells ten motions of a shape apart
-    #[arg(long, short, value_name = "DIR|demo")]
+    /// A folder with config.json, preprocessor_config.json and weights; a name on the Hugging Face hub, such as
+    /// MCG-NJU/videomae-base-finetuned-kinetics, downloaded once; or "demo", the tiny model in this program, which
+    /// tells ten motions of a shape apart
+    #[arg(long, short, value_name = "DIR|NAME|demo")]
     pub(crate) model: String,
+
+    /// Branch, tag or commit of a model on the hub [default: main]
+    #[arg(long, value_name = "REV")]
+    pub(crate) revision: Option<String>,
 
     /// What runs the model; `videomae backends` lists the names
     #[arg(long, value_name = "NAME", default_value = "auto")]
@@ -45,13 +51,54 @@ pub(crate) struct Classify {
     #[arg(long, value_name = "K", default_value = "5")]
     pub(crate) top_k: NonZeroUsize,
 
-    /// Frames to take, spread evenly over the video: frame ⌊i·total/N⌋ [default: num_frames of the model]
-    #[arg(long, value_name = "N")]
-    pub(crate) frames: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
 
-    /// Print one JSON object per line and video: video, frames, logits, labels [{label, score}], timings in seconds
+    /// Print one JSON object per line and video: video, frames, logits, labels [{label, score}], timings in seconds;
+    /// with --clips also clips [{frames, logits}], whose mean is logits
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Which frames are taken.
+#[derive(Args)]
+pub(crate) struct Sampling {
+    /// Frames of a clip [default: num_frames of the model, or as many as --sampling lists]
+    #[arg(long, value_name = "T")]
+    pub(crate) frames: Option<NonZeroUsize>,
+
+    /// How they are chosen: uniform (spread evenly: frame ⌊i·total/T⌋), pipeline (the first ones), guide, pretrain,
+    /// dense and sparse (the official tests for Kinetics and Something-Something), dense-train, dense-validation,
+    /// sparse-train, sparse-validation, indices:3,7,…, seconds:0.5,1,…
+    #[arg(long, value_name = "MODE", default_value = "uniform")]
+    pub(crate) sampling: SampleMode,
+
+    /// From one frame taken to the next [default: 4 for dense and pretrain, 1 for pipeline and guide; others have none]
+    #[arg(long, value_name = "R")]
+    pub(crate) stride: Option<NonZeroUsize>,
+
+    /// Clips to take from each video, with dense, sparse and the random modes; scores are the mean of those of the
+    /// clips. The paper takes 5 with dense and 2 with sparse
+    #[arg(long, value_name = "K", default_value = "1")]
+    pub(crate) clips: NonZeroUsize,
+
+    /// What the random modes draw from
+    #[arg(long, value_name = "SEED", default_value = "0")]
+    pub(crate) seed: u64,
+}
+
+impl Sampling {
+    /// With `default_frames` where neither the option nor the mode says how many.
+    pub(crate) fn sampler(&self, default_frames: usize) -> Sampler {
+        let listed = self.sampling.len_of_list().unwrap_or(default_frames);
+        Sampler {
+            mode: self.sampling.clone(),
+            num_frames: self.frames.map_or(listed, Into::into),
+            stride: self.stride.map(Into::into),
+            num_clips: self.clips.into(),
+            seed: self.seed,
+        }
+    }
 }
 
 #[derive(Args)]

@@ -8,18 +8,22 @@ use std::{
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use videomae::{Session, VideoInputs};
+use videomae_preprocess::{
+    Frames,
+    sample::{Sampler, union},
+};
 
 use crate::{
     arguments::Classify,
     checkpoint::{self, Loaded},
     clip,
-    prediction::{self, Prediction, Timings},
+    prediction::{self, ClipPrediction, Prediction, Timings},
 };
 
 pub(crate) fn run(options: &Classify) -> Result<()> {
     let progress = progress(options.videos.len());
     progress.set_message("loading the model");
-    let (classifier, load) = timed(|| Classifier::open(options));
+    let (classifier, load) = timed(|| Classifier::open(options, &progress));
     let mut classifier = classifier?;
     let mut failed = 0;
     for video in &options.videos {
@@ -49,40 +53,62 @@ pub(crate) fn run(options: &Classify) -> Result<()> {
 struct Classifier {
     loaded: Loaded,
     session: Session,
-    num_frames: usize,
+    sampler: Sampler,
     top_k: usize,
 }
 
 impl Classifier {
-    fn open(options: &Classify) -> Result<Self> {
+    fn open(options: &Classify, progress: &ProgressBar) -> Result<Self> {
         let backend = checkpoint::backend(&options.backend, options.threads)?;
-        let loaded = checkpoint::load(&options.model, backend)?;
+        let loaded = checkpoint::load(&options.model, options.revision.as_deref(), backend, progress)?;
         let session = loaded.model.session()?;
-        let num_frames = options.frames.map_or(loaded.model.config().num_frames, Into::into);
-        Ok(Self { loaded, session, num_frames, top_k: options.top_k.into() })
+        let sampler = options.sampling.sampler(loaded.model.config().num_frames);
+        Ok(Self { loaded, session, sampler, top_k: options.top_k.into() })
     }
 
     fn classify(&mut self, video: &Path, load: Duration, progress: &ProgressBar) -> Result<Prediction> {
         let name = video.display().to_string();
         progress.set_message(format!("{name}: decoding"));
-        let (clip, decode) = timed(|| clip::read(video, self.num_frames));
-        let clip = clip?;
-        progress.set_message(format!("{name}: preprocessing"));
-        let (pixels, preprocess) = timed(|| self.loaded.processor.preprocess([&clip.frames]));
-        let pixels = pixels.with_context(|| name.clone())?;
-        progress.set_message(format!("{name}: running the model"));
-        let inputs = VideoInputs::new(&pixels.data, pixels.shape);
-        let (output, forward) = timed(|| self.loaded.model.forward(&mut self.session, &inputs));
-        let logits = output.with_context(|| name.clone())?.logits.data;
+        let (taken, decode) = timed(|| clip::read(video, &self.sampler));
+        let taken = taken?;
+        let mut timings = Timings { load, decode, preprocess: Duration::ZERO, forward: Duration::ZERO };
+        let mut clips = Vec::new();
+        for (frames, indices) in taken.clips.iter().zip(&taken.indices) {
+            progress.set_message(format!("{name}: clip {} of {}", clips.len() + 1, taken.clips.len()));
+            let logits = self.run(frames, &mut timings).with_context(|| name.clone())?;
+            clips.push(ClipPrediction { frames: indices.clone(), logits });
+        }
+        let config = self.loaded.model.config();
+        // The mean of the scores, as the official evaluation has it, and not the scores of the mean.
+        let scores = mean(clips.iter().map(|clip| prediction::scores(config, &clip.logits)));
         Ok(Prediction {
             video: name,
-            frames: clip.indices,
-            labels: prediction::top(self.loaded.model.config(), &logits, self.top_k),
-            logits,
-            timings: Timings { load, decode, preprocess, forward },
-            description: clip.description,
+            frames: if clips.len() == 1 { clips[0].frames.clone() } else { union(&taken.indices) },
+            logits: mean(clips.iter().map(|clip| clip.logits.clone())),
+            labels: prediction::top(config, &scores, self.top_k),
+            clips,
+            timings,
+            description: taken.description,
         })
     }
+
+    /// The logits of one clip.
+    fn run(&mut self, frames: &Frames, timings: &mut Timings) -> Result<Vec<f32>> {
+        let (pixels, preprocess) = timed(|| self.loaded.processor.preprocess([frames]));
+        let pixels = pixels?;
+        let inputs = VideoInputs::new(&pixels.data, pixels.shape);
+        let (output, forward) = timed(|| self.loaded.model.forward(&mut self.session, &inputs));
+        timings.preprocess += preprocess;
+        timings.forward += forward;
+        Ok(output?.logits.data)
+    }
+}
+
+/// Element by element, of at least one list.
+fn mean(lists: impl ExactSizeIterator<Item = Vec<f32>>) -> Vec<f32> {
+    let count = lists.len() as f32;
+    let sum = lists.reduce(|sum, list| sum.iter().zip(&list).map(|(a, b)| a + b).collect());
+    sum.unwrap_or_default().iter().map(|total| total / count).collect()
 }
 
 fn timed<R>(work: impl FnOnce() -> R) -> (R, Duration) {

@@ -3,25 +3,28 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use videomae_preprocess::{Frames, open_video, read_frames, read_npy, sample};
+use videomae_preprocess::{
+    Frames, open_video, read_clips, read_npy,
+    sample::{Sampler, Times},
+};
 
 /// The frames taken from a video, and what a person wants to know of it.
-pub(crate) struct Clip {
-    /// The frames taken.
-    pub(crate) frames: Frames,
+pub(crate) struct Taken {
+    /// The frames of each clip.
+    pub(crate) clips: Vec<Frames>,
     /// Their places in the video.
-    pub(crate) indices: Vec<usize>,
+    pub(crate) indices: Vec<Vec<usize>>,
     /// "32 frames, 128×128, 16 fps, h264 (High) in mp4".
     pub(crate) description: String,
 }
 
-/// Takes `count` frames spread evenly over the video.
-pub(crate) fn read(path: &Path, count: usize) -> Result<Clip> {
+/// Takes the frames that `sampler` chooses.
+pub(crate) fn read(path: &Path, sampler: &Sampler) -> Result<Taken> {
     let is_npy = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
-    if is_npy { from_npy(path, count) } else { from_video(path, count) }
+    if is_npy { from_npy(path, sampler) } else { from_video(path, sampler) }
 }
 
-fn from_video(path: &Path, count: usize) -> Result<Clip> {
+fn from_video(path: &Path, sampler: &Sampler) -> Result<Taken> {
     let mut reader = open_video(path)?;
     let info = reader.info();
     // Two decimals tell 29.97 from 30.
@@ -31,21 +34,32 @@ fn from_video(path: &Path, count: usize) -> Result<Clip> {
         "{} frames, {}×{}{rate}, {} in {}",
         info.num_frames, info.width, info.height, info.codec, info.container
     );
-    let indices = indices(path, count, info.num_frames)?;
-    let frames = read_frames(&mut *reader, &indices)?;
-    Ok(Clip { frames, indices, description })
+    let starts = reader.times();
+    // One frame alone is shown for ever.
+    let times = Times { starts: &starts, end: info.duration.unwrap_or(f64::INFINITY) };
+    let indices = indices(path, sampler, info.num_frames, Some(times))?;
+    let clips = read_clips(&mut *reader, &indices)?;
+    Ok(Taken { clips, indices, description })
 }
 
-fn from_npy(path: &Path, count: usize) -> Result<Clip> {
+fn from_npy(path: &Path, sampler: &Sampler) -> Result<Taken> {
     let all = read_npy(path)?;
     let (total, height, width) = (all.num_frames(), all.height(), all.width());
-    let indices = indices(path, count, total)?;
-    let taken: Vec<u8> = indices.iter().flat_map(|&index| all.frame(index)).copied().collect();
-    let frames = Frames::new(taken, indices.len(), height, width)?;
-    Ok(Clip { frames, indices, description: format!("{total} frames, {width}×{height}, npy") })
+    let indices = indices(path, sampler, total, None)?;
+    let take = |clip: &Vec<usize>| {
+        let taken = clip.iter().flat_map(|&index| all.frame(index)).copied().collect();
+        Frames::new(taken, clip.len(), height, width)
+    };
+    let clips = indices.iter().map(take).collect::<Result<_, _>>()?;
+    Ok(Taken { clips, indices, description: format!("{total} frames, {width}×{height}, npy") })
 }
 
-fn indices(path: &Path, count: usize, total: usize) -> Result<Vec<usize>> {
-    sample::uniform(count, total)
-        .with_context(|| format!("{}: too short; take fewer frames with --frames", path.display()))
+/// The same draw for every video: a result does not depend on what else is on the command line.
+fn indices(
+    path: &Path,
+    sampler: &Sampler,
+    total: usize,
+    times: Option<Times<'_>>,
+) -> Result<Vec<Vec<usize>>> {
+    sampler.clips(total, times, 0).with_context(|| path.display().to_string())
 }

@@ -10,16 +10,30 @@ use videomae::{ProblemType, VideoMAEConfig};
 pub(crate) struct Prediction {
     /// The path as given.
     pub(crate) video: String,
-    /// The places of the frames in the video.
+    /// The places of the frames in the video; of several clips, each place once.
     pub(crate) frames: Vec<usize>,
-    /// One per class.
+    /// One per class; the mean over the clips.
     pub(crate) logits: Vec<f32>,
     /// The best, most likely first.
     pub(crate) labels: Vec<Label>,
+    /// What each clip gave, when there are several.
+    #[serde(skip_serializing_if = "is_single")]
+    pub(crate) clips: Vec<ClipPrediction>,
     /// Where the time went.
     pub(crate) timings: Timings,
     #[serde(skip)]
     pub(crate) description: String,
+}
+
+/// What is told of one clip.
+#[derive(Serialize)]
+pub(crate) struct ClipPrediction {
+    pub(crate) frames: Vec<usize>,
+    pub(crate) logits: Vec<f32>,
+}
+
+fn is_single(clips: &[ClipPrediction]) -> bool {
+    clips.len() == 1
 }
 
 /// A class and how likely it is.
@@ -46,19 +60,21 @@ fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
-/// The `top_k` best classes with their scores, best first.
-///
-/// Scores are what the reference's pipeline makes of logits: as they are for a regression, a probability each for
-/// a multi-label problem, probabilities that sum to 1 otherwise.
-pub(crate) fn top(config: &VideoMAEConfig, logits: &[f32], top_k: usize) -> Vec<Label> {
+/// What the reference's pipeline makes of logits: as they are for a regression, a probability each for a multi-label
+/// problem, probabilities that sum to 1 otherwise.
+pub(crate) fn scores(config: &VideoMAEConfig, logits: &[f32]) -> Vec<f32> {
     let problem = config.problem_type.or((logits.len() == 1).then_some(ProblemType::Regression));
-    let scores: Vec<f32> = match problem {
+    match problem {
         Some(ProblemType::Regression) => logits.to_vec(),
         Some(ProblemType::MultiLabelClassification) => {
             logits.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect()
         }
         _ => softmax(logits),
-    };
+    }
+}
+
+/// The `top_k` best classes with their scores, best first.
+pub(crate) fn top(config: &VideoMAEConfig, scores: &[f32], top_k: usize) -> Vec<Label> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     // NaN sorts first: a broken model should look broken.
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
@@ -84,9 +100,13 @@ impl Prediction {
             let bar = if is_share { "█".repeat((score * BAR).round() as usize) } else { String::new() };
             let _ = writeln!(text, "  {}", format!("{label:width$}  {shown}  {bar}").trim_end());
         }
-        let frames: Vec<String> = self.frames.iter().map(usize::to_string).collect();
+        for (number, clip) in self.clips.iter().enumerate() {
+            let frames: Vec<String> = clip.frames.iter().map(usize::to_string).collect();
+            let of_clip =
+                if is_single(&self.clips) { String::new() } else { format!(" of clip {}", number + 1) };
+            let _ = writeln!(text, "  frames{of_clip} {}", frames.join(" "));
+        }
         let Timings { load, decode, preprocess, forward } = self.timings;
-        let _ = writeln!(text, "  frames {}", frames.join(" "));
         let _ = write!(
             text,
             "  load {}, decode {}, preprocess {}, forward {}",
@@ -113,6 +133,10 @@ mod tests {
 
     fn config() -> VideoMAEConfig {
         VideoMAEConfig::base().with_labels(["left", "right", "still"])
+    }
+
+    fn top(config: &VideoMAEConfig, logits: &[f32], top_k: usize) -> Vec<Label> {
+        super::top(config, &scores(config, logits), top_k)
     }
 
     #[test]

@@ -50,7 +50,9 @@ pub mod resize;
 pub mod sample;
 mod view;
 
-pub use decode::{VideoInfo, VideoOptions, VideoReader, open_video, open_video_with, read_frames};
+pub use decode::{
+    VideoInfo, VideoOptions, VideoReader, open_video, open_video_with, read_clips, read_frames,
+};
 pub use error::{Error, Result};
 pub use frames::Frames;
 pub use npy::{parse_npy, read_npy, write_npy};

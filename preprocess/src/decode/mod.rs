@@ -23,6 +23,7 @@ pub use self::yuv::{Colour, Matrix, YuvFrame};
 
 use self::h264::H264Reader;
 use self::mp4::{NoTrack, Source, Track};
+use crate::sample::union;
 use crate::{Error, Frames, Result};
 
 /// An open video.
@@ -32,6 +33,9 @@ pub trait VideoReader: Send {
 
     /// What the file may ask for.
     fn limits(&self) -> &Limits;
+
+    /// When each frame is shown, in seconds after the first: as many as there are frames, ascending.
+    fn times(&self) -> Vec<f64>;
 
     /// Decodes the frames `indices`, in any order, and passes each distinct one to `each` with its index, as soon as
     /// it is decoded: not in the order asked for. Pictures come as coded: not turned by [`VideoInfo::orientation`].
@@ -142,6 +146,23 @@ pub fn read_frames(reader: &mut dyn VideoReader, indices: &[usize]) -> Result<Fr
         }
     })?;
     Frames::new(data, indices.len(), height, width)
+}
+
+/// As [`read_frames`] for each clip, but decodes a frame that several clips share only once.
+///
+/// # Errors
+/// As [`read_frames`].
+pub fn read_clips(reader: &mut dyn VideoReader, clips: &[Vec<usize>]) -> Result<Vec<Frames>> {
+    let all = union(clips);
+    let frames = read_frames(reader, &all)?;
+    let (height, width) = (frames.height(), frames.width());
+    let total = clips.iter().map(Vec::len).sum();
+    reader.limits().check_output(&reader.info().path, total, height * width * 3)?;
+    let take = |clip: &Vec<usize>| {
+        let frame = |index| frames.frame(all.binary_search(index).expect("the union has every frame"));
+        Frames::new(clip.iter().flat_map(frame).copied().collect(), clip.len(), height, width)
+    };
+    clips.iter().map(take).collect()
 }
 
 /// How to make a file that can be read.

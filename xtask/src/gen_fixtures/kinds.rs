@@ -67,6 +67,7 @@ pub(crate) const KINDS: &[Kind] = &[
             "xtask/python/fixtures/scripts.py",
             "xtask/python/make_decode_fixtures.py",
             "xtask/python/make_preprocess_fixtures.py",
+            "xtask/python/make_sampling_fixtures.py",
         ],
     },
     Kind {

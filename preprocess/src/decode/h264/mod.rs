@@ -105,15 +105,19 @@ impl VideoReader for H264Reader {
         &self.options.limits
     }
 
+    fn times(&self) -> Vec<f64> {
+        self.track.times()
+    }
+
     fn read_yuv(&mut self, indices: &[usize], each: &mut dyn FnMut(usize, &YuvFrame)) -> Result<()> {
         let mut wanted = Vec::with_capacity(indices.len());
         for &index in indices {
-            let sample = self.track.shown.get(index).ok_or_else(|| Error::FrameIndex {
+            let frame = self.track.shown.get(index).ok_or_else(|| Error::FrameIndex {
                 path: self.path.clone(),
                 index,
                 num_frames: self.track.shown.len(),
             })?;
-            wanted.push((*sample, index));
+            wanted.push((frame.sample, index));
         }
         wanted.sort_unstable();
         wanted.dedup();
@@ -195,9 +199,10 @@ fn drop_undecodable(source: &mut Source, track: &mut Track) -> Checked<usize> {
     };
     if start > 0 || !idr {
         let samples = &track.samples;
-        track
-            .shown
-            .retain(|&index| index as usize >= start && samples[index as usize].cts >= samples[start].cts);
+        track.shown.retain(|frame| {
+            let index = frame.sample as usize;
+            index >= start && samples[index].cts >= samples[start].cts
+        });
     }
     Ok(start)
 }
@@ -244,8 +249,8 @@ fn info(
     let (width, height) = orientation.turned(size);
     let num_frames = track.shown.len();
     // The span from the first to the last shown picture covers one picture less than there are.
-    let times = track.shown.iter().map(|&index| track.samples[index as usize].cts);
-    let span = times.clone().max().zip(times.min()).map_or(0, |(last, first)| last - first);
+    let ends = track.shown.first().zip(track.shown.last());
+    let span = ends.map_or(0, |(first, last)| last.time.saturating_sub(first.time));
     let seconds = span as f64 / f64::from(track.timescale.max(1));
     let frame_rate = (span > 0).then(|| (num_frames - 1) as f64 / seconds);
     let duration = frame_rate.map(|rate| num_frames as f64 / rate);

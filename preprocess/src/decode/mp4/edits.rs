@@ -4,34 +4,51 @@ use mp4_atom::Elst;
 
 use super::samples::Sample;
 
-/// The frames of the video as a player shows them: indices into `samples`, one per frame.
+/// The frames of the video as a player shows them.
 ///
 /// An edit shows the samples whose presentation time lies in its interval, in the order of that time. An empty edit
 /// only delays what follows. Encoders use one edit to hide the pictures before the first key frame of a cut, or to
 /// move the first picture of a stream with B-frames to time zero. FFmpeg decodes and then drops what lies outside;
 /// this gives the same frames.
-pub(crate) fn shown_samples(samples: &[Sample], edits: Option<&Elst>, rates: Timescales) -> Vec<u32> {
+pub(crate) fn shown_samples(samples: &[Sample], edits: Option<&Elst>, rates: Timescales) -> Vec<Shown> {
     let edits = edits.map(|list| list.entries.as_slice()).unwrap_or_default();
     let mut by_time: Vec<u32> = (0..samples.len() as u32).collect();
     // The sort is stable: equal times keep decoding order.
     by_time.sort_by_key(|&index| samples[index as usize].cts);
+    let shown_from = |shift: i64| {
+        move |&sample: &u32| Shown { sample, time: samples[sample as usize].cts.saturating_add(shift) }
+    };
     if edits.is_empty() || samples.is_empty() {
-        return by_time;
+        return by_time.iter().map(shown_from(0)).collect();
     }
     let mut shown = Vec::new();
+    let mut elapsed = 0i64;
     for edit in edits {
+        let begin = elapsed;
+        let duration = rates.to_media(edit.segment_duration);
+        elapsed = begin.saturating_add(duration);
         let Some(start) = edit.media_time.and_then(|time| i64::try_from(time).ok()) else { continue };
-        let end = start.saturating_add(rates.to_media(edit.segment_duration));
+        let end = start.saturating_add(duration);
         let from = by_time.partition_point(|&index| samples[index as usize].cts < start);
         let to = by_time.partition_point(|&index| samples[index as usize].cts < end);
         let room = MAX_SHOWN.saturating_sub(shown.len());
-        shown.extend(by_time[from..to.max(from)].iter().take(room));
+        let shift = begin.saturating_sub(start);
+        shown.extend(by_time[from..to.max(from)].iter().take(room).map(shown_from(shift)));
     }
     shown
 }
 
-/// An edit list may show samples again and again; this is ten days at 30 frames a second, and 100 MB of indices.
-const MAX_SHOWN: usize = 26_000_000;
+/// One frame of the video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// Which coded picture it is, in decoding order.
+    pub(crate) sample: u32,
+    /// When it is shown, in units of the track's timescale.
+    pub(crate) time: i64,
+}
+
+/// An edit list may show samples again and again; this is sixty hours at 30 frames a second, and 100 MB of entries.
+const MAX_SHOWN: usize = 6_500_000;
 
 /// Ticks a second of the edit list and of the track.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@ mod samples;
 use mp4_atom::{Avcc, Colr, Elst, Mdhd, Mvhd, Tkhd};
 
 pub(crate) use boxes::{Checked, Source};
+pub(crate) use edits::Shown;
 pub(crate) use samples::Sample;
 
 use self::boxes::{box_at, child, children, descend, leaf, leaf_of, name};
@@ -25,8 +26,8 @@ pub(crate) struct Track {
     pub(crate) descriptions: Vec<Description>,
     /// All coded pictures, in decoding order.
     pub(crate) samples: Vec<Sample>,
-    /// The frames, in the order they are shown: indices into `samples`.
-    pub(crate) shown: Vec<u32>,
+    /// The frames, in the order they are shown.
+    pub(crate) shown: Vec<Shown>,
     /// Ticks a second of the sample times.
     pub(crate) timescale: u32,
     /// How the picture is turned for display; `None` when it is not a multiple of 90 degrees.
@@ -94,7 +95,10 @@ impl Track {
             // FFmpeg lets an edit list delay the pictures of fragments and never drops one of them, so neither do we.
             let first = samples.len() as u32;
             let later = shown_samples(&fragments.samples, None, rates);
-            shown.extend(later.into_iter().map(|index| first + index));
+            let shift = shown.last().map_or(0, |last| last.time - samples[last.sample as usize].cts);
+            let moved =
+                |frame: Shown| Shown { sample: first + frame.sample, time: frame.time.saturating_add(shift) };
+            shown.extend(later.into_iter().map(moved));
             samples.append(&mut fragments.samples);
         }
         Ok(Self {
@@ -104,6 +108,16 @@ impl Track {
             timescale: media.timescale,
             orientation: Orientation::from_matrices(&header.matrix, &movie.matrix),
         })
+    }
+}
+
+impl Track {
+    /// When each frame is shown, in seconds after the first.
+    pub(crate) fn times(&self) -> Vec<f64> {
+        let first = self.shown.first().map_or(0, |frame| frame.time);
+        let seconds =
+            |frame: &Shown| frame.time.saturating_sub(first) as f64 / f64::from(self.timescale.max(1));
+        self.shown.iter().map(seconds).collect()
     }
 }
 
