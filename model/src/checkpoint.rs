@@ -14,8 +14,10 @@ mod loader;
 mod open;
 mod plan;
 mod report;
+mod safetensors;
 mod save;
 mod source;
+mod torch;
 
 pub use fresh::FreshWeights;
 pub use loader::{LoadOptions, Scope, WeightLoader};

@@ -15,7 +15,11 @@ use crate::{Error, Result, files};
 /// The index of VideoMAE-huge takes 50 kB; a file beyond this is something else.
 const MAX_INDEX_BYTES: u64 = 32 << 20;
 
-/// The weights of a safetensors checkpoint, mapped into memory (feature `mmap`) or read.
+/// The weights of a checkpoint, mapped into memory (feature `mmap`) or read: safetensors, or what `torch.save` writes.
+///
+/// Pickled files (`pytorch_model.bin`, `.pth`) are read without running anything: only names that rebuild tensors
+/// are understood, and any other name in one is an error. Inside what a training script saved, weights are found
+/// under `model`, `module` or `state_dict`. Double precision becomes single.
 ///
 /// Only what is asked for is paged in, and it is handed to the backend where it lies. Drop the checkpoint once the
 /// model is built: pages of a mapped file count as memory of the process as long as it is mapped.
@@ -31,9 +35,12 @@ impl Checkpoint {
     pub const FILE_NAME: &'static str = "model.safetensors";
     /// The index's name inside a directory of shards.
     pub const INDEX_NAME: &'static str = "model.safetensors.index.json";
+    /// What files were called before safetensors: the whole, and the index of shards.
+    const PICKLED_NAMES: [&'static str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-    /// Opens a directory, a `.safetensors` file, or the index of a sharded checkpoint. In a directory
-    /// `model.safetensors` comes before an index, as in the reference.
+    /// Opens a directory, a file of weights, or the index of a sharded checkpoint. In a directory
+    /// `model.safetensors` comes before its index, and both before `pytorch_model.bin` and its index, as in the
+    /// reference.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Malformed`] or [`Error::Tensor`] for a file that is not what its header says.
@@ -45,32 +52,35 @@ impl Checkpoint {
                 false => Self::gather(path, vec![Archive::open(path)?]),
             };
         }
-        let (single, index) = (path.join(Self::FILE_NAME), path.join(Self::INDEX_NAME));
-        if single.exists() {
-            return Self::gather(path, vec![Archive::open(&single)?]);
+        let [single, index] = [Self::FILE_NAME, Self::INDEX_NAME].map(|name| path.join(name));
+        let [pickled, pickled_index] = Self::PICKLED_NAMES.map(|name| path.join(name));
+        for (single, index) in [(single, index), (pickled, pickled_index)] {
+            if single.exists() {
+                return Self::gather(path, vec![Archive::open(&single)?]);
+            }
+            if index.exists() {
+                return Self::sharded(path, &index);
+            }
         }
-        if index.exists() {
-            return Self::sharded(path, &index);
-        }
-        let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"].map(|name| path.join(name));
-        let found = match pickled.iter().find(|path| path.exists()) {
-            Some(_) => "only pickled weights; save them again with safe_serialization=True",
-            None => "neither",
-        };
         Err(Error::Malformed {
             file: path.display().to_string(),
-            expected: format!("{} or {}", Self::FILE_NAME, Self::INDEX_NAME),
-            found: found.to_owned(),
+            expected: format!("{}, {} or an index of shards", Self::FILE_NAME, Self::PICKLED_NAMES[0]),
+            found: "none of them".to_owned(),
         })
     }
 
-    /// Takes a whole safetensors file that is in memory, such as one inside a program; `name` stands for it in
+    /// Takes a whole file of weights that is in memory, such as one inside a program; `name` stands for it in
     /// messages.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_bytes(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
         Self::gather(Path::new(name), vec![Archive::from_bytes(name, bytes.into())?])
+    }
+
+    /// Every file with its format, in words.
+    pub fn files(&self) -> impl Iterator<Item = (&str, String)> {
+        self.archives.iter().map(|archive| (archive.file(), archive.format()))
     }
 
     fn sharded(path: &Path, index_path: &Path) -> Result<Self> {
@@ -143,7 +153,7 @@ impl WeightSource for Checkpoint {
 }
 
 /// Key to file name, every name that of a file beside the index.
-fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
+pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,

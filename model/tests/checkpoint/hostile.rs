@@ -151,12 +151,12 @@ fn what_is_not_a_file_is_refused_without_a_wait() {
     assert!(matches!(Checkpoint::open(&absent), Err(Error::Io { .. })));
     let message = Checkpoint::open(directory.path()).err().unwrap().to_string();
     assert!(
-        message.contains("expected model.safetensors or model.safetensors.index.json, found neither"),
+        message.contains("expected model.safetensors, pytorch_model.bin or an index of shards, found none"),
         "{message}"
     );
     std::fs::write(directory.path().join("pytorch_model.bin"), "pickle").unwrap();
     let message = Checkpoint::open(directory.path()).err().unwrap().to_string();
-    assert!(message.contains("pickled"), "{message}");
+    assert!(message.contains("pytorch_model.bin: expected a safetensors file"), "{message}");
     std::fs::create_dir(directory.path().join("model.safetensors")).unwrap();
     let message = Checkpoint::open(directory.path()).err().unwrap().to_string();
     assert!(message.contains("a directory"), "{message}");

@@ -4,8 +4,10 @@
 
 mod dialects;
 mod hostile;
+mod pickled;
 mod problems;
 mod saving;
+mod torch_files;
 
 use std::path::Path;
 
