@@ -2,13 +2,16 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
 use kernels::Backend;
 use videomae::{
     VideoMAEConfig, VideoMAEForVideoClassification,
     checkpoint::{Checkpoint, LoadOptions, LoadReport},
 };
 use videomae_preprocess::{VideoMAEImageProcessor, VideoMAEVideoProcessor};
+
+use crate::hub;
 
 /// The name of the model in this program.
 const DEMO: &str = "demo";
@@ -19,20 +22,22 @@ pub(crate) struct Loaded {
     pub(crate) processor: VideoMAEImageProcessor,
 }
 
-/// Loads `name`: the demo, or a folder.
-pub(crate) fn load(name: &str, backend: Arc<dyn Backend>) -> Result<Loaded> {
-    let path = Path::new(name);
+/// Loads `name`: the demo, a folder, or a model on the hub.
+pub(crate) fn load(
+    name: &str,
+    revision: Option<&str>,
+    backend: Arc<dyn Backend>,
+    progress: &ProgressBar,
+) -> Result<Loaded> {
     let ((model, report), processor) = if name == DEMO {
         demo(backend)?
-    } else if path.is_dir() {
-        let loaded = VideoMAEForVideoClassification::from_pretrained(path, backend, &LoadOptions::default());
-        (loaded.map_err(|error| hint(path, error))?, processor(path)?)
     } else {
-        let found = if path.exists() { "a file" } else { "nothing" };
-        bail!("model {name:?}: expected \"{DEMO}\" or a folder with config.json, found {found} at that path");
+        let path = hub::folder(name, revision, progress)?;
+        let loaded = VideoMAEForVideoClassification::from_pretrained(&path, backend, &LoadOptions::default());
+        (loaded.map_err(|error| hint(&path, error))?, processor(&path)?)
     };
     if report.is_notable() {
-        eprintln!("{report}");
+        progress.suspend(|| eprintln!("{report}"));
     }
     Ok(Loaded { model, processor })
 }

@@ -7,6 +7,7 @@ mod backends;
 mod checkpoint;
 mod classify;
 mod clip;
+mod hub;
 mod prediction;
 
 use std::process::ExitCode;

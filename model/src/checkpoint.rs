@@ -22,6 +22,8 @@ mod torch;
 pub use fresh::FreshWeights;
 pub use loader::{LoadOptions, Scope, WeightLoader};
 pub use open::Checkpoint;
+#[cfg(feature = "hub")]
+pub(crate) use open::read_index;
 pub use plan::{Architecture, Init, Part, TensorSpec};
 pub use report::{LoadReport, Mismatch};
 pub use save::{SaveOptions, save_pretrained};

@@ -76,6 +76,14 @@ pub enum Error {
         /// What it was given.
         found: String,
     },
+    /// The hub did not give a file.
+    #[error("{address}: {problem}")]
+    Hub {
+        /// The address asked, or the model's name.
+        address: String,
+        /// What was expected, what was found, and what to do about it.
+        problem: String,
+    },
     /// A kernel or a backend refused.
     #[error(transparent)]
     Kernel(#[from] kernels_backend::Error),

@@ -73,7 +73,8 @@
 //! `linear` (with activation), `linear` (added to the residual). What a layer's training forward and backward do
 //! is written beside it; there is no tape.
 //!
-//! Without the feature `mmap` checkpoints are read instead of mapped, and the crate builds for WebAssembly.
+//! Features: `hub` downloads models by name ([`hub`]); without `mmap` checkpoints are read instead of mapped. Without
+//! both the crate builds for WebAssembly.
 
 // Models, from pixels to outputs.
 mod classification;
@@ -99,6 +100,8 @@ pub mod checkpoint;
 mod config;
 mod error;
 mod files;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod packer;
 
 pub use backward::{Gradients, TrainingSession};

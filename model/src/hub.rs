@@ -1,0 +1,236 @@
+//! Models by name: `MCG-NJU/videomae-base` instead of a folder.
+//!
+//! [`snapshot`] downloads what a model is made of into the cache that all Hugging Face programs share, and returns
+//! the folder there, which `from_pretrained` takes as any other. A file that is in the cache already is not
+//! downloaded again, an interrupted download goes on where it stopped, and nothing gets its final name before its
+//! size and hash are right.
+//!
+//! ```no_run
+//! use videomae::{VideoMAEForVideoClassification, checkpoint::LoadOptions, hub};
+//!
+//! let name = "MCG-NJU/videomae-base-finetuned-kinetics";
+//! let snapshot = hub::snapshot(name, &hub::HubOptions::from_env()?, &mut |_| ())?;
+//! let backend = kernels::open("auto")?;
+//! let loaded = VideoMAEForVideoClassification::from_pretrained(&snapshot.path, backend, &LoadOptions::default())?;
+//! # Ok::<(), videomae::Error>(())
+//! ```
+//!
+//! The layout of the cache, the names of its folders and of the environment variables are those of
+//! `huggingface_hub`; see [`HubOptions::from_env`].
+
+mod card;
+mod client;
+mod download;
+mod listing;
+mod options;
+
+use std::path::PathBuf;
+
+use hf_hub::{Cache, Repo, RepoType};
+
+pub use self::options::HubOptions;
+use self::{client::Client, download::Downloads};
+use crate::{Error, Result};
+
+/// Where a model lies now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The folder with the configuration, the processor's configuration and the weights.
+    pub path: PathBuf,
+    /// Whether this call downloaded anything; without, all was in the cache.
+    pub downloaded: bool,
+    /// The licence that the model card states, such as `cc-by-nc-4.0`.
+    pub license: Option<String>,
+}
+
+impl Snapshot {
+    /// Whether the licence says by its name that commercial use is not allowed.
+    pub fn is_non_commercial(&self) -> bool {
+        self.license.as_deref().is_some_and(card::is_non_commercial)
+    }
+}
+
+/// What a download is doing, for a progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HubEvent<'a> {
+    /// A file begins, or goes on after `done` of `bytes`.
+    File {
+        /// Its name in the repository.
+        name: &'a str,
+        /// Bytes that are here already.
+        done: u64,
+        /// Bytes of the whole file.
+        bytes: u64,
+    },
+    /// As many more bytes of that file arrived.
+    Bytes(u64),
+    /// A connection failed and is tried again.
+    Retry {
+        /// What went wrong.
+        reason: &'a str,
+    },
+    /// The hub could not be asked, so what the cache holds is taken as it is.
+    Cached {
+        /// Why it could not.
+        reason: &'a str,
+    },
+}
+
+/// The folder of a model, downloaded as far as it is not in the cache.
+///
+/// `name` is `owner/model`, or `model` for the hub's oldest ones. Of the weights one form is taken: safetensors
+/// before pickled files, one file before shards.
+///
+/// # Errors
+/// [`Error::Hub`], which names the address and says what to do about it; [`Error::Io`] for the cache.
+pub fn snapshot(
+    name: &str,
+    options: &HubOptions,
+    progress: &mut dyn FnMut(HubEvent<'_>),
+) -> Result<Snapshot> {
+    check_name(name)?;
+    check_revision(&options.revision)?;
+    let hub = Hub { name, options, client: Client::new(options) };
+    if options.offline {
+        return hub.cached().ok_or_else(|| hub.not_cached("HF_HUB_OFFLINE is set"));
+    }
+    match hub.client.revision(name, &options.revision) {
+        Ok(revision) => hub.download(&revision, progress),
+        // A hub that answers "no" is believed; one that does not answer may be replaced by what it said before.
+        Err(failure) if failure.is_transient => match hub.cached() {
+            Some(snapshot) => {
+                progress(HubEvent::Cached { reason: &failure.problem });
+                Ok(snapshot)
+            }
+            None => Err(hub.not_cached(&format!("{}: {}", options.endpoint, failure.problem))),
+        },
+        Err(failure) => Err(failure.into_error()),
+    }
+}
+
+/// One model at one revision.
+struct Hub<'a> {
+    name: &'a str,
+    options: &'a HubOptions,
+    client: Client,
+}
+
+impl Hub<'_> {
+    fn repo(&self, revision: &str) -> hf_hub::CacheRepo {
+        let repo = Repo::with_revision(self.name.to_owned(), RepoType::Model, revision.to_owned());
+        Cache::new(self.options.cache.clone()).repo(repo)
+    }
+
+    fn download(
+        &self,
+        revision: &client::Revision,
+        progress: &mut dyn FnMut(HubEvent<'_>),
+    ) -> Result<Snapshot> {
+        let repo = self.repo(&self.options.revision);
+        let path = repo.pointer_path(&revision.commit);
+        let blobs = path.ancestors().nth(2).unwrap_or(&path).join("blobs");
+        // 250 ms before the second try with the usual time-out.
+        let downloads = Downloads { client: &self.client, blobs, pause: self.options.timeout / 40 };
+        let mut downloaded = false;
+        let mut get = |file: &str| {
+            let pointer = path.join(file);
+            if pointer.exists() {
+                return Ok(());
+            }
+            downloaded = true;
+            let url = self.client.file_url(self.name, &revision.commit, file);
+            downloads.file(&url, file, &pointer, progress)
+        };
+        let files = listing::choose(self.name, &revision.files)?;
+        for file in &files {
+            get(file)?;
+        }
+        for shard in files.last().map_or(Ok(Vec::new()), |weights| listing::shards(&path, weights))? {
+            get(&shard)?;
+        }
+        // Only now does the revision's name lead here, so a folder found by name is always complete.
+        if self.options.revision != revision.commit {
+            repo.create_ref(&revision.commit)
+                .map_err(Error::io("write a reference in", &self.options.cache))?;
+        }
+        Ok(Snapshot { license: card::license(&path), path, downloaded })
+    }
+
+    /// What is in the cache, if it is all that a model needs.
+    fn cached(&self) -> Option<Snapshot> {
+        let repo = self.repo(&self.options.revision);
+        let by_name = repo.get(listing::CONFIG).and_then(|file| file.parent().map(PathBuf::from));
+        let path = by_name.or_else(|| {
+            let by_commit = repo.pointer_path(&self.options.revision);
+            by_commit.join(listing::CONFIG).exists().then_some(by_commit)
+        })?;
+        listing::is_complete(&path).then(|| Snapshot {
+            license: card::license(&path),
+            path,
+            downloaded: false,
+        })
+    }
+
+    fn not_cached(&self, reason: &str) -> Error {
+        Error::Hub {
+            address: format!("{} at revision {}", self.name, self.options.revision),
+            problem: format!(
+                "expected it in the cache {} because {reason}, found no complete copy; download it once with a \
+                 network, or give a folder",
+                self.options.cache.display()
+            ),
+        }
+    }
+}
+
+/// Letters that can neither leave the cache's folder nor change the meaning of an address.
+fn check_name(name: &str) -> Result<()> {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+            && !part.starts_with(['.', '-'])
+            && !part.contains("..")
+            && !part.contains("--")
+    };
+    let parts: Vec<&str> = name.split('/').collect();
+    if parts.len() <= 2 && name.len() <= 96 && parts.iter().all(|part| is_part(part)) {
+        return Ok(());
+    }
+    Err(Error::input("model", "a name on the hub, such as MCG-NJU/videomae-base", format!("{name:?}")))
+}
+
+/// A branch, a tag, a commit or `refs/pr/1`.
+fn check_revision(revision: &str) -> Result<()> {
+    let is_step = |step: &str| {
+        !step.is_empty()
+            && step.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+            && !step.starts_with('.')
+    };
+    if revision.len() <= 200 && revision.split('/').all(is_step) {
+        return Ok(());
+    }
+    Err(Error::input("revision", "a branch, a tag or a commit", format!("{revision:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_leave_the_cache_are_refused() {
+        for good in ["MCG-NJU/videomae-base", "gpt2", "a/b.c_d-e"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "/", "a/", "/a", "a/b/c", "../x", "a/..", "a--b/c", "a b", "a?b", "a/b#c", ".a", "ä"]
+        {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+        for good in ["main", "v1.0", "refs/pr/1", "0123456789abcdef0123456789abcdef01234567"] {
+            assert!(check_revision(good).is_ok(), "{good}");
+        }
+        for bad in ["", "/", "..", "a/../b", "a b", "a?b", ".git"] {
+            assert!(check_revision(bad).is_err(), "{bad}");
+        }
+    }
+}
