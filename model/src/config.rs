@@ -1,5 +1,6 @@
 //! The configuration of a model: every field of `transformers.VideoMAEConfig`, checked when it is read.
 
+pub(crate) mod infer;
 mod labels;
 mod limits;
 mod read;
@@ -11,6 +12,8 @@ use kernels_backend::{Activation, DType, PatchGeometry};
 use serde_json::{Map, Value};
 
 use crate::{Error, Result};
+
+pub use infer::ConfigOverrides;
 
 /// What a VideoMAE is built from (`transformers.VideoMAEConfig`). Field names and defaults are the reference's.
 ///

@@ -106,7 +106,7 @@ mod packer;
 
 pub use backward::{Gradients, TrainingSession};
 pub use classification::{ClassificationOutput, VideoMAEForVideoClassification};
-pub use config::{HiddenAct, ProblemType, Size, VideoMAEConfig};
+pub use config::{ConfigOverrides, HiddenAct, ProblemType, Size, VideoMAEConfig};
 pub use error::{Error, Result};
 pub use inputs::{Labels, VideoInputs};
 pub use model::{ModelOutput, VideoMAEModel};

@@ -1,6 +1,6 @@
 //! Where weights come from: a file, memory, or a generator.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use kernels_backend::{DType, Shape, View};
 
@@ -29,6 +29,11 @@ pub trait WeightSource {
     /// # Errors
     /// [`Error::Tensor`] when the tensor exists but cannot be read as weights.
     fn get(&self, key: &str) -> Result<Option<WeightData<'_>>>;
+
+    /// What the file calls the tensor that is `key` here, for people. Worth overriding where that is another name.
+    fn stored_name(&self, key: &str) -> String {
+        key.to_owned()
+    }
 }
 
 /// What a tensor is, without what it holds.
@@ -110,6 +115,26 @@ impl<'a> WeightData<'a> {
     /// The same tensor, owning its bytes.
     pub fn into_owned(self) -> WeightData<'static> {
         WeightData { shape: self.shape, dtype: self.dtype, bytes: Cow::Owned(self.bytes.into_owned()) }
+    }
+
+    /// Some of the rows, which are the elements of the first dimension, without a copy where none was made.
+    pub(super) fn into_rows(self, rows: Range<usize>) -> Result<Self> {
+        let Self { mut shape, dtype, bytes } = self;
+        let count = shape.first().copied().unwrap_or(0);
+        if rows.start > rows.end || rows.end > count {
+            return Err(Error::input("rows", format!("some of {count}"), format!("{rows:?}")));
+        }
+        // Rows of nothing have no bytes, however many there are.
+        let row = bytes.len().checked_div(count).unwrap_or(0);
+        let range = rows.start * row..rows.end * row;
+        if let Some(count) = shape.first_mut() {
+            *count = rows.len();
+        }
+        let bytes = match bytes {
+            Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[range]),
+            Cow::Owned(bytes) => Cow::Owned(bytes[range].to_vec()),
+        };
+        Ok(Self { shape, dtype, bytes })
     }
 
     /// Whether every element is zero (of either sign).

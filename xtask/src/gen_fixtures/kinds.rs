@@ -60,6 +60,12 @@ pub(crate) const KINDS: &[Kind] = &[
         ],
     },
     Kind {
+        key: "original",
+        name: "original",
+        transformers_4: false,
+        sources: &["xtask/python/fixtures/building.py", "xtask/python/fixtures/original.py"],
+    },
+    Kind {
         key: "scripts",
         name: "scripts",
         transformers_4: false,
