@@ -3,7 +3,11 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
-use videomae_preprocess::sample::{SampleMode, Sampler};
+use videomae_preprocess::{
+    VideoOptions,
+    decode::Decoder,
+    sample::{SampleMode, Sampler},
+};
 
 /// Classify videos with VideoMAE.
 #[derive(Parser)]
@@ -54,10 +58,36 @@ pub(crate) struct Classify {
     #[command(flatten)]
     pub(crate) sampling: Sampling,
 
+    #[command(flatten)]
+    pub(crate) decoding: Decoding,
+
     /// Print one JSON object per line and video: video, frames, logits, labels [{label, score}], timings in seconds;
     /// with --clips also clips [{frames, logits}], whose mean is logits
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How videos are read.
+#[derive(Args)]
+pub(crate) struct Decoding {
+    /// What decodes: auto, builtin, ffmpeg (the program that VIDEOMAE_FFMPEG names, or in PATH) or libav. auto takes
+    /// ffmpeg for what builtin does not know
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) decoder: Decoder,
+
+    /// Leave pictures as they are coded, even if the file says that they lie on their side
+    #[arg(long)]
+    pub(crate) no_autorotate: bool,
+}
+
+impl Decoding {
+    /// The options of the library.
+    pub(crate) fn options(&self) -> VideoOptions {
+        let mut options = VideoOptions::default();
+        options.decoder = self.decoder;
+        options.autorotate = !self.no_autorotate;
+        options
+    }
 }
 
 /// Which frames are taken.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use videomae::{Session, VideoInputs};
 use videomae_preprocess::{
-    Frames,
+    Frames, VideoOptions,
     sample::{Sampler, union},
 };
 
@@ -54,6 +54,7 @@ struct Classifier {
     loaded: Loaded,
     session: Session,
     sampler: Sampler,
+    decoding: VideoOptions,
     top_k: usize,
 }
 
@@ -63,13 +64,14 @@ impl Classifier {
         let loaded = checkpoint::load(&options.model, options.revision.as_deref(), backend, progress)?;
         let session = loaded.model.session()?;
         let sampler = options.sampling.sampler(loaded.model.config().num_frames);
-        Ok(Self { loaded, session, sampler, top_k: options.top_k.into() })
+        let decoding = options.decoding.options();
+        Ok(Self { loaded, session, sampler, decoding, top_k: options.top_k.into() })
     }
 
     fn classify(&mut self, video: &Path, load: Duration, progress: &ProgressBar) -> Result<Prediction> {
         let name = video.display().to_string();
         progress.set_message(format!("{name}: decoding"));
-        let (taken, decode) = timed(|| clip::read(video, &self.sampler));
+        let (taken, decode) = timed(|| clip::read(video, &self.sampler, self.decoding));
         let taken = taken?;
         let mut timings = Timings { load, decode, preprocess: Duration::ZERO, forward: Duration::ZERO };
         let mut clips = Vec::new();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use videomae_preprocess::{
-    Frames, open_video, read_clips, read_npy,
+    Frames, VideoOptions, open_video_with, read_clips, read_npy,
     sample::{Sampler, Times},
 };
 
@@ -19,13 +19,13 @@ pub(crate) struct Taken {
 }
 
 /// Takes the frames that `sampler` chooses.
-pub(crate) fn read(path: &Path, sampler: &Sampler) -> Result<Taken> {
+pub(crate) fn read(path: &Path, sampler: &Sampler, options: VideoOptions) -> Result<Taken> {
     let is_npy = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
-    if is_npy { from_npy(path, sampler) } else { from_video(path, sampler) }
+    if is_npy { from_npy(path, sampler) } else { from_video(path, sampler, options) }
 }
 
-fn from_video(path: &Path, sampler: &Sampler) -> Result<Taken> {
-    let mut reader = open_video(path)?;
+fn from_video(path: &Path, sampler: &Sampler, options: VideoOptions) -> Result<Taken> {
+    let mut reader = open_video_with(path, options)?;
     let info = reader.info();
     // Two decimals tell 29.97 from 30.
     let rate =

@@ -94,3 +94,34 @@ fn what_cannot_be_sampled_is_refused_with_the_reason() {
         assert!(!output.status.success() && stderr(&output).contains(expected), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn a_decoder_can_be_forced_and_says_what_it_lacks() {
+    let mpeg4 = format!("{}/../fixtures/video/mpeg4.mp4", env!("CARGO_MANIFEST_DIR"));
+    let run = |file: &str, decoder: &str| {
+        Command::new(env!("CARGO_BIN_EXE_videomae"))
+            .args(["classify", "--model", "demo", "--frames", "1", "--decoder", decoder, file])
+            .env("VIDEOMAE_FFMPEG", "")
+            .env("PATH", "")
+            .output()
+            .expect("the program starts")
+    };
+    assert!(
+        run(&clip(), "auto").status.code() != Some(2)
+            && !stderr(&run(&clip(), "builtin")).contains("decoder")
+    );
+    for (file, decoder, expected) in [
+        (&mpeg4, "builtin", "not supported: MPEG-4 part 2 (\"mp4v\") in MP4"),
+        (
+            &mpeg4,
+            "auto",
+            "no FFmpeg found: install it (apt install ffmpeg, brew install ffmpeg) or set VIDEOMAE_FFMPEG",
+        ),
+        (&clip(), "ffmpeg", "there is no ffmpeg program to read it with; no FFmpeg found: install it"),
+        (&clip(), "libav", "expected auto, builtin or ffmpeg, found libav, which is not compiled in"),
+        (&clip(), "quicktime", "expected auto, builtin, ffmpeg, libav, found \"quicktime\""),
+    ] {
+        let output = run(file, decoder);
+        assert!(!output.status.success() && stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+}

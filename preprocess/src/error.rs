@@ -101,10 +101,12 @@ pub enum Error {
         fix: String,
     },
     /// A video file contradicts itself or ends too early.
-    #[error("{}: damaged mp4 file: {detail}", path.display())]
+    #[error("{}: damaged {container} file: {detail}", path.display())]
     DamagedVideo {
         /// The file.
         path: PathBuf,
+        /// The kind of file.
+        container: &'static str,
         /// What is wrong, and where.
         detail: String,
     },

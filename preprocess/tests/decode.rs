@@ -106,6 +106,6 @@ fn a_sideways_clip_is_left_sideways_on_request() {
 fn rate_duration_and_codec_are_reported() {
     let reader = open_video(fixtures().join("high_b_frames.mp4")).unwrap();
     let info = reader.info();
-    assert_eq!((info.container, info.codec.as_str()), ("mp4", "h264 (High)"));
+    assert_eq!((info.container.as_str(), info.codec.as_str()), ("mp4", "h264 (High)"));
     assert_eq!((info.frame_rate, info.duration), (Some(25.0), Some(0.8)));
 }

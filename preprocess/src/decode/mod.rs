@@ -4,9 +4,13 @@
 //! and gives pictures as YUV planes. Turning them into RGB, and turning sideways pictures upright, is done here, in
 //! one place for all backends, so that the result does not depend on the backend.
 //!
-//! There is one backend so far: H.264 in MP4 or MOV, in pure Rust.
+//! [`Decoder`] picks the backend: the decoders of this crate, in pure Rust, or for what they do not know the `ffmpeg`
+//! program, named by `VIDEOMAE_FFMPEG` or found in `PATH`.
 
+mod choice;
+mod ffmpeg;
 mod h264;
+mod libav;
 mod limits;
 mod mp4;
 mod orientation;
@@ -17,9 +21,10 @@ mod yuv;
 
 use std::path::{Path, PathBuf};
 
+pub use self::choice::Decoder;
 pub use self::limits::Limits;
 pub use self::orientation::Orientation;
-pub use self::yuv::{Colour, Matrix, YuvFrame};
+pub use self::yuv::{Colour, Matrix, Picture, RgbFrame, YuvFrame};
 
 use self::h264::H264Reader;
 use self::mp4::{NoTrack, Source, Track};
@@ -43,7 +48,7 @@ pub trait VideoReader: Send {
     /// # Errors
     /// [`Error::FrameIndex`] for an index that does not exist, [`Error::FramesMissing`] when a frame cannot be
     /// decoded; what `each` was given before remains right.
-    fn read_yuv(&mut self, indices: &[usize], each: &mut dyn FnMut(usize, &YuvFrame)) -> Result<()>;
+    fn read_pictures(&mut self, indices: &[usize], each: &mut dyn FnMut(usize, &Picture)) -> Result<()>;
 }
 
 /// What is known of a video without decoding it.
@@ -52,8 +57,10 @@ pub trait VideoReader: Send {
 pub struct VideoInfo {
     /// The file.
     pub path: PathBuf,
+    /// What decodes it.
+    pub decoder: String,
     /// The container's name.
-    pub container: &'static str,
+    pub container: String,
     /// The codec and its profile.
     pub codec: String,
     /// Frames that a player shows, counted in the index and not taken from a header.
@@ -64,6 +71,8 @@ pub struct VideoInfo {
     pub height: usize,
     /// How pictures are turned after decoding.
     pub orientation: Orientation,
+    /// What the samples mean; `None` for pictures that are RGB already.
+    pub colour: Option<Colour>,
     /// Frames a second on average; `None` for a single frame.
     pub frame_rate: Option<f64>,
     /// Seconds from the first frame to the end of the last; `None` for a single frame.
@@ -76,13 +85,15 @@ pub struct VideoInfo {
 pub struct VideoOptions {
     /// Turn pictures as the container says. On by default, as in every player.
     pub autorotate: bool,
+    /// What decodes.
+    pub decoder: Decoder,
     /// What the file may ask for.
     pub limits: Limits,
 }
 
 impl Default for VideoOptions {
     fn default() -> Self {
-        Self { autorotate: true, limits: Limits::default() }
+        Self { autorotate: true, decoder: Decoder::Auto, limits: Limits::default() }
     }
 }
 
@@ -94,18 +105,38 @@ pub fn open_video(path: impl AsRef<Path>) -> Result<Box<dyn VideoReader>> {
     open_video_with(path, VideoOptions::default())
 }
 
-/// Opens a video: finds its frames and checks that they can be decoded, without decoding one.
+/// Opens a video: finds its frames and checks that they can be decoded.
 ///
 /// # Errors
-/// Says what the file is when it is no video, what is wrong with it when it is damaged, and how to convert it when
-/// its container or codec is not supported.
+/// Says what the file is when it is no video, what is wrong with it when it is damaged, and what to do when its
+/// container or codec is not supported.
 pub fn open_video_with(path: impl AsRef<Path>, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
     let path = path.as_ref();
+    match options.decoder {
+        Decoder::Builtin => builtin(path, options),
+        Decoder::Ffmpeg => {
+            // The program's own words for a missing file or a folder are less clear.
+            sniff::open_file(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+            ffmpeg::open(path, options)
+        }
+        Decoder::Libav => libav::open(path, options),
+        Decoder::Auto => match builtin(path, options) {
+            Err(Error::UnsupportedVideo { path, what, .. }) => match ffmpeg::available() {
+                Ok(()) => ffmpeg::open(&path, options),
+                Err(fix) => Err(Error::UnsupportedVideo { path, what, fix }),
+            },
+            other => other,
+        },
+    }
+}
+
+/// Opens a video with the decoders of this crate.
+fn builtin(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let mut source = Source::new(sniff::open_file(path).map_err(io)?).map_err(io)?;
     sniff::check_mp4(path, &mut source)?;
     let track = Track::read(&mut source).map_err(|cause| match cause {
-        NoTrack::Damaged(detail) => Error::DamagedVideo { path: path.to_owned(), detail },
+        NoTrack::Damaged(detail) => Error::DamagedVideo { path: path.to_owned(), container: "mp4", detail },
         NoTrack::NoVideo(tracks) => Error::NoVideoTrack { path: path.to_owned(), tracks },
     })?;
     let coding = track.descriptions[0].coding;
@@ -122,7 +153,7 @@ pub fn open_video_with(path: impl AsRef<Path>, options: VideoOptions) -> Result<
 /// Decodes the frames `indices`, in that order and as often as they are named, to RGB.
 ///
 /// # Errors
-/// Those of [`VideoReader::read_yuv`], and [`Error::VideoLimit`] when the frames would take too much memory.
+/// Those of [`VideoReader::read_pictures`], and [`Error::VideoLimit`] when the frames would take too much memory.
 /// No frame is ever repeated or made up in place of one that cannot be decoded.
 pub fn read_frames(reader: &mut dyn VideoReader, indices: &[usize]) -> Result<Frames> {
     let info = reader.info().clone();
@@ -131,21 +162,29 @@ pub fn read_frames(reader: &mut dyn VideoReader, indices: &[usize]) -> Result<Fr
     reader.limits().check_output(&info.path, indices.len(), size)?;
     let mut data = vec![0; indices.len() * size];
     let mut upright = vec![0; if orientation == Orientation::UPRIGHT { 0 } else { size }];
-    reader.read_yuv(indices, &mut |index, frame| {
+    reader.read_pictures(indices, &mut |index, picture| {
         let mut slots = (0..indices.len()).filter(|&slot| indices[slot] == index);
         let Some(first) = slots.next() else { return };
         let target = first * size..(first + 1) * size;
         if orientation == Orientation::UPRIGHT {
-            rgb::yuv_to_rgb(frame, &mut data[target.clone()]);
+            to_rgb(picture, &mut data[target.clone()]);
         } else {
-            rgb::yuv_to_rgb(frame, &mut upright);
-            orientation.apply(&upright, (frame.width, frame.height), &mut data[target.clone()]);
+            to_rgb(picture, &mut upright);
+            orientation.apply(&upright, picture.size(), &mut data[target.clone()]);
         }
         for slot in slots {
             data.copy_within(target.clone(), slot * size);
         }
     })?;
     Frames::new(data, indices.len(), height, width)
+}
+
+/// Writes a picture as RGB, `(height, width, 3)`.
+fn to_rgb(picture: &Picture, target: &mut [u8]) {
+    match picture {
+        Picture::Yuv(frame) => rgb::yuv_to_rgb(frame, target),
+        Picture::Rgb(frame) => target.copy_from_slice(&frame.data),
+    }
 }
 
 /// As [`read_frames`] for each clip, but decodes a frame that several clips share only once.

@@ -38,13 +38,18 @@ pub(super) fn check_mp4(path: &Path, source: &mut Source) -> Result<()> {
 /// Containers of moving pictures that are told apart by their first bytes.
 fn other_container(start: &[u8]) -> Option<&'static str> {
     let at = |offset: usize, bytes: &[u8]| start.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
-    let signatures: [(&str, bool); 8] = [
+    let signatures = [
         ("Matroska or WebM", at(0, b"\x1a\x45\xdf\xa3")),
         ("AVI", at(0, b"RIFF") && at(8, b"AVI ")),
         ("GIF", at(0, b"GIF8")),
         ("Flash video", at(0, b"FLV\x01")),
         ("Ogg", at(0, b"OggS")),
         ("Windows media", at(0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")),
+        ("MXF", at(0, b"\x06\x0e\x2b\x34")),
+        ("RealMedia", at(0, b".RMF")),
+        ("IVF", at(0, b"DKIF")),
+        ("YUV4MPEG2", at(0, b"YUV4MPEG2 ")),
+        ("a video stream without a container", at(0, b"\0\0\0\x01") || at(0, b"\0\0\x01\xb3")),
         ("an MPEG program stream", at(0, b"\0\0\x01\xba")),
         ("an MPEG transport stream", at(0, b"\x47") && at(188, b"\x47")),
     ];

@@ -1,5 +1,35 @@
 //! What a video decoder puts out, before it becomes RGB.
 
+/// One decoded picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// As almost every codec has it.
+    Yuv(YuvFrame),
+    /// As GIF and still images have it.
+    Rgb(RgbFrame),
+}
+
+impl Picture {
+    /// Width and height in pixels.
+    pub fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Yuv(frame) => (frame.width, frame.height),
+            Self::Rgb(frame) => (frame.width, frame.height),
+        }
+    }
+}
+
+/// One decoded picture that is RGB already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RgbFrame {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// `(height, width, 3)`.
+    pub data: Vec<u8>,
+}
+
 /// One decoded picture, 8-bit YUV 4:2:0: a luma sample per pixel, a pair of chroma samples per 2×2 pixels.
 ///
 /// Decoding is normative, so every correct decoder gives the same planes; turning them into RGB is not, and is done

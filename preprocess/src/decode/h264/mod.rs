@@ -16,7 +16,7 @@ use self::job::Job;
 use self::sps::{Fields, Sps};
 use super::mp4::{Checked, Description, Source, Track};
 use super::supervise::supervise;
-use super::yuv::{Colour, Matrix, YuvFrame};
+use super::yuv::{Colour, Matrix, Picture as Decoded, YuvFrame};
 use super::{Limits, Orientation, VideoInfo, VideoOptions, VideoReader, conversion_hint};
 use crate::{Error, Result};
 
@@ -54,7 +54,7 @@ impl H264Reader {
         mut track: Track,
         options: VideoOptions,
     ) -> Result<Self> {
-        let damaged = |detail| Error::DamagedVideo { path: path.to_owned(), detail };
+        let damaged = |detail| Error::DamagedVideo { path: path.to_owned(), container: "mp4", detail };
         check_descriptions(&track, source.len()).map_err(damaged)?;
         let first_sample = drop_undecodable(&mut source, &mut track).map_err(damaged)?;
         if track.shown.is_empty() {
@@ -83,7 +83,8 @@ impl H264Reader {
             Orientation::UPRIGHT
         };
         options.limits.check_picture(path, sps.width, sps.height)?;
-        let info = info(path, &track, codec, picture.shown, orientation);
+        let mut info = info(path, &track, codec, picture.shown, orientation);
+        info.colour = Some(picture.colour);
         Ok(Self {
             path: path.to_owned(),
             source,
@@ -109,7 +110,7 @@ impl VideoReader for H264Reader {
         self.track.times()
     }
 
-    fn read_yuv(&mut self, indices: &[usize], each: &mut dyn FnMut(usize, &YuvFrame)) -> Result<()> {
+    fn read_pictures(&mut self, indices: &[usize], each: &mut dyn FnMut(usize, &Decoded)) -> Result<()> {
         let mut wanted = Vec::with_capacity(indices.len());
         for &index in indices {
             let frame = self.track.shown.get(index).ok_or_else(|| Error::FrameIndex {
@@ -134,9 +135,10 @@ impl VideoReader for H264Reader {
         let limits = self.options.limits;
         let mut given = 0;
         let receive = |(sample, frame): (u32, YuvFrame)| {
+            let picture = Decoded::Yuv(frame);
             // An edit list may show one sample as several frames.
             while let Some(&(_, index)) = wanted.get(given).filter(|(other, _)| *other == sample) {
-                each(index, &frame);
+                each(index, &picture);
                 given += 1;
             }
         };
@@ -256,12 +258,14 @@ fn info(
     let duration = frame_rate.map(|rate| num_frames as f64 / rate);
     VideoInfo {
         path: path.to_owned(),
-        container: "mp4",
+        decoder: "builtin".to_owned(),
+        container: "mp4".to_owned(),
         codec,
         num_frames,
         width,
         height,
         orientation,
+        colour: None,
         frame_rate,
         duration,
     }
