@@ -24,13 +24,23 @@ mod download;
 mod listing;
 mod options;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use hf_hub::{Cache, Repo, RepoType};
+use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 pub use self::options::HubOptions;
-use self::{client::Client, download::Downloads};
+use self::{
+    client::{Client, Revision},
+    download::Downloads,
+};
 use crate::{Error, Result};
+
+/// What is published under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Model,
+    Dataset,
+}
 
 /// Where a model lies now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,82 +99,139 @@ pub fn snapshot(
     options: &HubOptions,
     progress: &mut dyn FnMut(HubEvent<'_>),
 ) -> Result<Snapshot> {
-    check_name(name)?;
-    check_revision(&options.revision)?;
-    let hub = Hub { name, options, client: Client::new(options) };
-    if options.offline {
-        return hub.cached().ok_or_else(|| hub.not_cached("HF_HUB_OFFLINE is set"));
-    }
-    match hub.client.revision(name, &options.revision) {
-        Ok(revision) => hub.download(&revision, progress),
-        // A hub that answers "no" is believed; one that does not answer may be replaced by what it said before.
-        Err(failure) if failure.is_transient => match hub.cached() {
-            Some(snapshot) => {
-                progress(HubEvent::Cached { reason: &failure.problem });
-                Ok(snapshot)
-            }
-            None => Err(hub.not_cached(&format!("{}: {}", options.endpoint, failure.problem))),
-        },
-        Err(failure) => Err(failure.into_error()),
-    }
+    let hub = Hub::new(Kind::Model, name, options)?;
+    let download = |revision: &Revision, progress: &mut Progress<'_>| hub.download_model(revision, progress);
+    hub.download_or_cached(progress, download, || hub.cached_model())
 }
 
-/// One model at one revision.
+/// The path of one file of a dataset, downloaded if it is not in the cache. Its name must be a plain one.
+///
+/// # Errors
+/// As [`snapshot`].
+pub fn dataset_file(
+    name: &str,
+    file: &str,
+    options: &HubOptions,
+    progress: &mut dyn FnMut(HubEvent<'_>),
+) -> Result<PathBuf> {
+    if !listing::is_plain(file) {
+        return Err(Error::input("file", listing::PLAIN, format!("{file:?}")));
+    }
+    let hub = Hub::new(Kind::Dataset, name, options)?;
+    let download = |revision: &Revision, progress: &mut Progress<'_>| {
+        let folder = hub.repo().pointer_path(&revision.commit);
+        hub.get(&folder, revision, [file.to_owned()], progress)?;
+        hub.name_revision(revision)?;
+        Ok(folder.join(file))
+    };
+    hub.download_or_cached(progress, download, || hub.cached(file))
+}
+
+/// A model or a dataset at one revision.
 struct Hub<'a> {
+    kind: Kind,
     name: &'a str,
     options: &'a HubOptions,
     client: Client,
 }
 
-impl Hub<'_> {
-    fn repo(&self, revision: &str) -> hf_hub::CacheRepo {
-        let repo = Repo::with_revision(self.name.to_owned(), RepoType::Model, revision.to_owned());
+/// Told what a download is doing.
+type Progress<'a> = dyn FnMut(HubEvent<'_>) + 'a;
+
+impl<'a> Hub<'a> {
+    fn new(kind: Kind, name: &'a str, options: &'a HubOptions) -> Result<Self> {
+        check_name(name)?;
+        check_revision(&options.revision)?;
+        Ok(Self { kind, name, options, client: Client::new(options) })
+    }
+
+    /// A hub that answers "no" is believed; one that does not answer may be replaced by what it said before.
+    fn download_or_cached<T>(
+        &self,
+        progress: &mut Progress<'_>,
+        download: impl FnOnce(&Revision, &mut Progress<'_>) -> Result<T>,
+        cached: impl FnOnce() -> Option<T>,
+    ) -> Result<T> {
+        if self.options.offline {
+            return cached().ok_or_else(|| self.not_cached("HF_HUB_OFFLINE is set"));
+        }
+        match self.client.revision(self.kind, self.name, &self.options.revision) {
+            Ok(revision) => download(&revision, progress),
+            Err(failure) if failure.is_transient => match cached() {
+                Some(found) => {
+                    progress(HubEvent::Cached { reason: &failure.problem });
+                    Ok(found)
+                }
+                None => Err(self.not_cached(&format!("{}: {}", self.options.endpoint, failure.problem))),
+            },
+            Err(failure) => Err(failure.into_error()),
+        }
+    }
+
+    fn repo(&self) -> CacheRepo {
+        let kind = match self.kind {
+            Kind::Model => RepoType::Model,
+            Kind::Dataset => RepoType::Dataset,
+        };
+        let repo = Repo::with_revision(self.name.to_owned(), kind, self.options.revision.clone());
         Cache::new(self.options.cache.clone()).repo(repo)
     }
 
-    fn download(
-        &self,
-        revision: &client::Revision,
-        progress: &mut dyn FnMut(HubEvent<'_>),
-    ) -> Result<Snapshot> {
-        let repo = self.repo(&self.options.revision);
-        let path = repo.pointer_path(&revision.commit);
-        let blobs = path.ancestors().nth(2).unwrap_or(&path).join("blobs");
-        // 250 ms before the second try with the usual time-out.
-        let downloads = Downloads { client: &self.client, blobs, pause: self.options.timeout / 40 };
-        let mut downloaded = false;
-        let mut get = |file: &str| {
-            let pointer = path.join(file);
-            if pointer.exists() {
-                return Ok(());
-            }
-            downloaded = true;
-            let url = self.client.file_url(self.name, &revision.commit, file);
-            downloads.file(&url, file, &pointer, progress)
-        };
+    fn download_model(&self, revision: &Revision, progress: &mut Progress<'_>) -> Result<Snapshot> {
+        let path = self.repo().pointer_path(&revision.commit);
         let files = listing::choose(self.name, &revision.files)?;
-        for file in &files {
-            get(file)?;
-        }
-        for shard in files.last().map_or(Ok(Vec::new()), |weights| listing::shards(&path, weights))? {
-            get(&shard)?;
-        }
-        // Only now does the revision's name lead here, so a folder found by name is always complete.
-        if self.options.revision != revision.commit {
-            repo.create_ref(&revision.commit)
-                .map_err(Error::io("write a reference in", &self.options.cache))?;
-        }
+        let weights = files.last().cloned().unwrap_or_default();
+        let mut downloaded = self.get(&path, revision, files, progress)?;
+        downloaded |= self.get(&path, revision, listing::shards(&path, &weights)?, progress)?;
+        self.name_revision(revision)?;
         Ok(Snapshot { license: card::license(&path), path, downloaded })
     }
 
+    /// Puts files into the folder of a revision; whether any was not there.
+    fn get(
+        &self,
+        folder: &Path,
+        revision: &Revision,
+        files: impl IntoIterator<Item = String>,
+        progress: &mut Progress<'_>,
+    ) -> Result<bool> {
+        // snapshots/<commit> lies beside blobs.
+        let blobs = folder.ancestors().nth(2).unwrap_or(folder).join("blobs");
+        // 250 ms before the second try with the usual time-out.
+        let downloads = Downloads { client: &self.client, blobs, pause: self.options.timeout / 40 };
+        let mut downloaded = false;
+        for file in files {
+            let pointer = folder.join(&file);
+            if !pointer.exists() {
+                let url = self.client.file_url(self.kind, self.name, &revision.commit, &file);
+                downloads.file(&url, &file, &pointer, progress)?;
+                downloaded = true;
+            }
+        }
+        Ok(downloaded)
+    }
+
+    /// Lets the revision's name lead to its commit. Done last, so that a folder found by name is complete.
+    fn name_revision(&self, revision: &Revision) -> Result<()> {
+        if self.options.revision == revision.commit {
+            return Ok(());
+        }
+        let named = self.repo().create_ref(&revision.commit);
+        named.map_err(Error::io("write a reference in", &self.options.cache))
+    }
+
+    /// A file in the cache, found by the name of the revision or by its commit.
+    fn cached(&self, file: &str) -> Option<PathBuf> {
+        let by_commit = || {
+            let path = self.repo().pointer_path(&self.options.revision).join(file);
+            path.exists().then_some(path)
+        };
+        self.repo().get(file).or_else(by_commit)
+    }
+
     /// What is in the cache, if it is all that a model needs.
-    fn cached(&self) -> Option<Snapshot> {
-        let repo = self.repo(&self.options.revision);
-        let by_name = repo.get(listing::CONFIG).and_then(|file| file.parent().map(PathBuf::from));
-        let path = by_name.or_else(|| {
-            let by_commit = repo.pointer_path(&self.options.revision);
-            by_commit.join(listing::CONFIG).exists().then_some(by_commit)
-        })?;
+    fn cached_model(&self) -> Option<Snapshot> {
+        let path = self.cached(listing::CONFIG)?.parent()?.to_owned();
         listing::is_complete(&path).then(|| Snapshot {
             license: card::license(&path),
             path,

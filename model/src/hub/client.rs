@@ -9,7 +9,7 @@ use ureq::{
     http::{HeaderMap, Response, Uri},
 };
 
-use super::HubOptions;
+use super::{HubOptions, Kind};
 use crate::Error;
 
 /// The list of a repository's files; the largest repositories have some thousand.
@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// The commit and the files of a branch, a tag or a commit.
-    pub(super) fn revision(&self, model: &str, revision: &str) -> Answer<Revision> {
+    pub(super) fn revision(&self, kind: Kind, name: &str, revision: &str) -> Answer<Revision> {
         #[derive(Deserialize)]
         struct Sibling {
             rfilename: String,
@@ -101,12 +101,16 @@ impl Client {
             siblings: Vec<Sibling>,
         }
 
-        let url = format!("{}/api/models/{model}/revision/{}", self.endpoint, revision.replace('/', "%2F"));
+        let kind = match kind {
+            Kind::Model => "models",
+            Kind::Dataset => "datasets",
+        };
+        let url = format!("{}/api/{kind}/{name}/revision/{}", self.endpoint, revision.replace('/', "%2F"));
         let response = self.call(&self.fetching, "GET", &url, None)?;
         let body = response.into_body().into_with_config().limit(MAX_LISTING_BYTES).read_to_vec();
         let bytes = body.map_err(|error| transport(&url, &error))?;
         let info: Info =
-            serde_json::from_slice(&bytes).map_err(|error| strange(&url, "JSON of a model", &error))?;
+            serde_json::from_slice(&bytes).map_err(|error| strange(&url, "JSON of a repository", &error))?;
         if info.sha.len() != 40 || !info.sha.bytes().all(|c| c.is_ascii_hexdigit()) {
             return Err(strange(&url, "a commit of 40 hexadecimal digits", &format!("{:?}", info.sha)));
         }
@@ -115,8 +119,12 @@ impl Client {
     }
 
     /// Where a file is. Its name must be a plain one.
-    pub(super) fn file_url(&self, model: &str, commit: &str, file: &str) -> String {
-        format!("{}/{model}/resolve/{commit}/{file}", self.endpoint)
+    pub(super) fn file_url(&self, kind: Kind, name: &str, commit: &str, file: &str) -> String {
+        let kind = match kind {
+            Kind::Model => "",
+            Kind::Dataset => "datasets/",
+        };
+        format!("{}/{kind}{name}/resolve/{commit}/{file}", self.endpoint)
     }
 
     /// The size and the name of a file's contents.

@@ -22,7 +22,7 @@ const WEIGHTS: [&str; 4] = [
 ];
 
 /// The files to get, the large one last. Shards follow once their index is here: see [`shards`].
-pub(super) fn choose(model: &str, files: &[String]) -> Result<Vec<&'static str>> {
+pub(super) fn choose(model: &str, files: &[String]) -> Result<Vec<String>> {
     let has = |name: &str| files.iter().any(|file| file == name);
     let missing = |expected: &str| Error::Hub {
         address: model.to_owned(),
@@ -35,7 +35,7 @@ pub(super) fn choose(model: &str, files: &[String]) -> Result<Vec<&'static str>>
         return Err(missing("weights in model.safetensors or pytorch_model.bin, or their index"));
     };
     let small = [CONFIG].into_iter().chain(OPTIONAL.into_iter().filter(|name| has(name)));
-    Ok(small.chain([weights]).collect())
+    Ok(small.chain([weights]).map(str::to_owned).collect())
 }
 
 /// The files an index names; none for a file that is no index.
@@ -47,14 +47,23 @@ pub(super) fn shards(folder: &Path, weights: &str) -> Result<Vec<String>> {
     shards.sort_unstable();
     shards.dedup();
     // The index is the hub's word, and each name becomes a part of an address.
-    let is_plain = |name: &String| name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c));
     match shards.iter().find(|name| !is_plain(name)) {
         Some(name) => Err(Error::Hub {
             address: folder.join(weights).display().to_string(),
-            problem: format!("expected names of letters, digits, '-', '_' and '.', found {name:?}"),
+            problem: format!("expected {PLAIN}, found {name:?}"),
         }),
         None => Ok(shards),
     }
+}
+
+/// What [`is_plain`] takes, for messages.
+pub(super) const PLAIN: &str = "a name of letters, digits, '-', '_' and '.'";
+
+/// Whether a file's name can neither leave a folder nor change the meaning of an address.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
 }
 
 /// Whether a folder has a configuration and one form of weights, with all its shards.
@@ -81,7 +90,7 @@ fn summary(files: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn chosen(files: &[&str]) -> Result<Vec<&'static str>> {
+    fn chosen(files: &[&str]) -> Result<Vec<String>> {
         choose("owner/model", &files.iter().map(|&file| file.to_owned()).collect::<Vec<_>>())
     }
 

@@ -1,5 +1,7 @@
 //! Downloads from a hub on a loopback address, which behaves as badly as a network can.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test, in helpers too")]
+
 mod server;
 
 use std::{
@@ -13,7 +15,7 @@ use tempfile::TempDir;
 use videomae::{
     Error, VideoMAEConfig, VideoMAEModel,
     checkpoint::{Architecture, FreshWeights, LoadOptions, SaveOptions, save_pretrained},
-    hub::{HubEvent, HubOptions, Snapshot, snapshot},
+    hub::{self, HubEvent, HubOptions, Snapshot, snapshot},
 };
 
 const CARD: &str = "---\nlicense: cc-by-nc-4.0\n---\n# A tiny model\n";
@@ -296,6 +298,21 @@ fn the_cache_serves_without_a_network() {
     fs::remove_file(cached.path.join("model.safetensors")).unwrap();
     let message = world.message();
     assert!(message.contains("no complete copy") && message.contains("127.0.0.1:9"), "{message}");
+}
+
+#[test]
+fn a_file_of_a_dataset_has_a_folder_of_its_own_in_the_cache() {
+    let mut world = World::new();
+    let get = |options: &HubOptions, file| hub::dataset_file(MODEL, file, options, &mut |_| ());
+    let path = get(&world.options, "tf_model.h5").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), vec![0; 99]);
+    assert!(path.starts_with(world.cache.path().join("datasets--owner--tiny-videomae")), "{path:?}");
+    assert_eq!(world.server.count("GET /datasets/"), 1);
+    world.options.offline = true;
+    assert_eq!(get(&world.options, "tf_model.h5").unwrap(), path);
+    let message = get(&world.options, "other.npy").unwrap_err().to_string();
+    assert!(message.contains("HF_HUB_OFFLINE"), "{message}");
+    assert!(get(&world.options, "../tf_model.h5").unwrap_err().to_string().contains("letters"));
 }
 
 #[test]

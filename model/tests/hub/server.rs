@@ -140,7 +140,10 @@ impl State {
         if let Some(status) = refused.or(*self.status.lock().unwrap()) {
             return write!(stream, "{}", empty(&format!("{status} No")));
         }
-        if let Some(revision) = path.strip_prefix(&format!("/api/models/{MODEL}/revision/")) {
+        let listed = ["models", "datasets"]
+            .iter()
+            .find_map(|kind| path.strip_prefix(&format!("/api/{kind}/{MODEL}/revision/")));
+        if let Some(revision) = listed {
             return match revision {
                 "main" | "refs%2Fpr%2F1" | COMMIT => self.list(&mut stream),
                 _ => write!(stream, "{}", empty("404 Not Found")),
