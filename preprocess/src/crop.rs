@@ -1,6 +1,6 @@
 //! Where the resized frame and the output overlap.
 
-use crate::processor::{ProcessorOptions, Size};
+use crate::processor::{Numerics, ProcessorOptions, Size};
 
 /// The size of a `height` × `width` frame after the resize step, `[H, W]`.
 ///
@@ -54,15 +54,39 @@ pub(crate) struct Overlap {
 }
 
 impl Overlap {
-    /// Cuts `crop` samples out of the middle of `edge`, or pads to them. An odd sample is cut off, and an odd
-    /// zero is added, at the far end, as torchvision does; Pillow pads at the near end.
-    pub(crate) fn centre(edge: usize, crop: usize) -> Self {
+    /// Cuts `crop` samples out of the middle of `edge`, or pads to them.
+    ///
+    /// An odd sample is cut off at the far end, and an odd zero is added there as well: at the near end by the
+    /// processors that use Pillow. The official evaluation code rounds the middle to the even sample instead.
+    pub(crate) fn centre(numerics: Numerics, edge: usize, crop: usize) -> Self {
+        let gap = edge.abs_diff(crop);
         if edge >= crop {
-            Self { source: (edge - crop) / 2, target: 0, len: crop }
-        } else {
-            Self { source: 0, target: (crop - edge) / 2, len: edge }
+            let source = match numerics {
+                // ⌊gap/2⌋ is odd and a half was lost: round up.
+                Numerics::OpencvLinear if gap % 4 == 3 => gap.div_ceil(2),
+                _ => gap / 2,
+            };
+            return Self { source, target: 0, len: crop };
         }
+        let target = if numerics.is_pillow() { gap.div_ceil(2) } else { gap / 2 };
+        Self { source: 0, target, len: edge }
     }
+
+    /// Cuts `crop` samples out of `edge` from `source` on.
+    pub(crate) fn at(source: usize, crop: usize) -> Self {
+        Self { source, target: 0, len: crop }
+    }
+}
+
+/// Where view `view` of `views` starts along an edge of `long` samples of which each view takes `short`: evenly
+/// from one end to the other, and in the middle if there is one view only.
+///
+/// The arithmetic is that of the official evaluation code, whose formula divides by zero for one view.
+pub(crate) fn spatial_start(view: usize, views: usize, long: usize, short: usize) -> usize {
+    if views == 1 {
+        return (long - short) / 2;
+    }
+    (view as f64 * ((long - short) as f64 / (views - 1) as f64)) as usize
 }
 
 #[cfg(test)]
@@ -97,9 +121,33 @@ mod tests {
     }
 
     #[test]
-    fn the_odd_sample_is_at_the_far_end() {
-        assert_eq!(Overlap::centre(9, 4), Overlap { source: 2, target: 0, len: 4 });
-        assert_eq!(Overlap::centre(4, 9), Overlap { source: 0, target: 2, len: 4 });
-        assert_eq!(Overlap::centre(4, 4), Overlap { source: 0, target: 0, len: 4 });
+    fn an_odd_sample_is_where_the_library_puts_it() {
+        let cut = |numerics| Overlap::centre(numerics, 9, 4);
+        let pad = |numerics| Overlap::centre(numerics, 4, 9);
+        for numerics in Numerics::ALL {
+            assert_eq!(cut(numerics), Overlap { source: 2, target: 0, len: 4 });
+            let target = if numerics.is_pillow() { 3 } else { 2 };
+            assert_eq!(pad(numerics), Overlap { source: 0, target, len: 4 });
+            assert_eq!(Overlap::centre(numerics, 4, 4), Overlap { source: 0, target: 0, len: 4 });
+        }
+    }
+
+    #[test]
+    fn official_crops_round_half_to_even() {
+        let starts = (4..12).map(|edge| Overlap::centre(Numerics::OpencvLinear, edge, 4).source);
+        assert_eq!(starts.collect::<Vec<_>>(), [0, 0, 1, 2, 2, 2, 3, 4]);
+    }
+
+    #[test]
+    fn views_go_from_end_to_end() {
+        let starts = |views, long| (0..views).map(|view| spatial_start(view, views, long, 224)).collect();
+        let three: Vec<usize> = starts(3, 297);
+        assert_eq!(three, [0, 36, 73]);
+        let two: Vec<usize> = starts(2, 398);
+        assert_eq!(two, [0, 174]);
+        let one: Vec<usize> = starts(1, 298);
+        assert_eq!(one, [37]);
+        let square: Vec<usize> = starts(3, 224);
+        assert_eq!(square, [0, 0, 0]);
     }
 }

@@ -60,4 +60,4 @@ pub use pixel_values::PixelValues;
 #[expect(deprecated, reason = "the name of older code and files is kept")]
 pub use processor::VideoMAEFeatureExtractor;
 pub use processor::{VideoMAEImageProcessor, VideoMAEVideoProcessor};
-pub use view::FramesView;
+pub use view::{ChannelOrder, FramesView, Samples};

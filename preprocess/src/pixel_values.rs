@@ -8,3 +8,30 @@ pub struct PixelValues {
     /// `[B, T, C, H, W]`.
     pub shape: [usize; 5],
 }
+
+impl PixelValues {
+    /// The values as `(B, T, H, W, C)`: what transformers 4 returns for `data_format="channels_last"`, which
+    /// transformers 5 takes and ignores. The model does not take this layout.
+    pub fn to_channels_last(&self) -> Vec<f32> {
+        let [.., channels, height, width] = self.shape;
+        let plane = height * width;
+        let frames = self.data.chunks_exact(channels * plane);
+        let pixel = |frame, i| (0..channels).map(move |channel| read(frame, channel * plane + i));
+        frames.flat_map(|frame| (0..plane).flat_map(move |i| pixel(frame, i))).collect()
+    }
+}
+
+fn read(frame: &[f32], index: usize) -> f32 {
+    frame[index]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_move_to_the_end() {
+        let values = PixelValues { data: (0..12u8).map(f32::from).collect(), shape: [1, 2, 3, 1, 2] };
+        assert_eq!(values.to_channels_last(), [0., 2., 4., 1., 3., 5., 6., 8., 10., 7., 9., 11.]);
+    }
+}

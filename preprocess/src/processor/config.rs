@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::options::invalid;
-use super::{ChannelValues, ProcessorOptions, Resample, SamplingOptions, Size};
+use super::{ChannelValues, Numerics, ProcessorOptions, Resample, SamplingOptions, Size};
 use crate::{Error, Result};
 
 /// The names that `image_processor_type`, `feature_extractor_type` and `video_processor_type` may have: the classes
@@ -11,19 +11,23 @@ use crate::{Error, Result};
 const CLASSES: [&str; 5] = [
     "VideoMAEImageProcessor",
     "VideoMAEImageProcessorFast",
-    "VideoMAEImageProcessorPil",
+    PILLOW_CLASS,
     "VideoMAEFeatureExtractor",
     "VideoMAEVideoProcessor",
 ];
 
-/// Entries that say how the reference runs and change no result here.
-const WITHOUT_EFFECT: [&str; 7] = [
+/// The image processor of transformers 5 without torchvision.
+const PILLOW_CLASS: &str = "VideoMAEImageProcessorPil";
+
+/// Entries that say how the reference runs and change no result here. Others without effect on these classes in the
+/// reference (`do_pad`, `pad_size`, `data_format`) stay among the entries that nobody took, and are written back; so
+/// does `input_data_format`, because the layout of frames is stated by their view.
+const WITHOUT_EFFECT: [&str; 6] = [
     "processor_class",
     "_processor_class",
     "_valid_processor_keys",
     "disable_grouping",
     "image_seq_length",
-    "pad_size",
     "return_tensors",
 ];
 
@@ -47,6 +51,7 @@ impl Entries {
     pub(super) fn options(&mut self, defaults: ProcessorOptions) -> Result<ProcessorOptions> {
         let default_to_square = self.bool("default_to_square", false)?;
         let options = ProcessorOptions {
+            numerics: self.numerics(defaults.numerics)?,
             do_convert_rgb: self.bool("do_convert_rgb", defaults.do_convert_rgb)?,
             do_resize: self.bool("do_resize", defaults.do_resize)?,
             size: self.size("size", default_to_square)?.unwrap_or(defaults.size),
@@ -87,18 +92,11 @@ impl Entries {
                 }
             }
         }
-        if self.bool("do_pad", false)? {
-            return Err(invalid("do_pad", "false, there is no padding to a common size", true));
-        }
-        // Frames come channels last, in the memory of the CPU, and leave channels first.
-        for (name, allowed) in
-            [("data_format", "channels_first"), ("input_data_format", "channels_last"), ("device", "cpu")]
-        {
-            match self.0.shift_remove(name) {
-                None => {}
-                Some(Value::String(value)) if value == allowed => {}
-                Some(other) => return Err(invalid(name, format!("{allowed:?}"), short(&other))),
-            }
+        match self.0.shift_remove("device") {
+            None => {}
+            Some(Value::String(device)) if device == "cpu" => {}
+            // On a GPU torchvision resizes without rounding between the passes.
+            Some(other) => return Err(invalid("device", "\"cpu\"", short(&other))),
         }
         for name in WITHOUT_EFFECT {
             self.0.shift_remove(name);
@@ -116,6 +114,18 @@ impl Entries {
             None => Ok(default),
             Some(Value::Bool(value)) => Ok(value),
             Some(other) => Err(invalid(name, "true or false", short(&other))),
+        }
+    }
+
+    /// The entry `numerics`, which the reference keeps without knowing it, or else the class that runs on Pillow.
+    fn numerics(&mut self, default: Numerics) -> Result<Numerics> {
+        match self.0.shift_remove("numerics") {
+            Some(Value::String(name)) => name.parse(),
+            Some(other) => Err(invalid("numerics", "the name of one", short(&other))),
+            None if self.0.get("image_processor_type").is_some_and(|class| class == PILLOW_CLASS) => {
+                Ok(Numerics::Pillow)
+            }
+            None => Ok(default),
         }
     }
 
@@ -200,6 +210,29 @@ fn short(value: &Value) -> String {
     }
 }
 
+/// Accepted by the reference without any effect on these classes; kept, see [`WITHOUT_EFFECT`].
+const KEPT: [&str; 4] = ["do_pad", "pad_size", "data_format", "input_data_format"];
+
+/// The text of a processor with the entries of `overrides` in place of its own, as the arguments of a call go before
+/// the options of a processor. `null` leaves an option as it is.
+pub(super) fn overridden(text: &str, overrides: &[u8]) -> Result<String> {
+    let Value::Object(mut entries) = serde_json::from_str(text)? else {
+        return Err(invalid("processor configuration", "a JSON object", text));
+    };
+    let Entries(overrides) = Entries::parse(overrides)?;
+    entries.extend(overrides);
+    Ok(Value::Object(entries).to_string())
+}
+
+/// Refuses names among the entries of a call that no option has.
+pub(super) fn check_known(before: &Map<String, Value>, after: &Map<String, Value>) -> Result<()> {
+    let known = |name: &str| before.contains_key(name) || KEPT.contains(&name);
+    match after.keys().find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => Err(invalid("options of a call", "names of options", format!("{name:?}"))),
+    }
+}
+
 /// The text of a file: `options` and `entries`, in alphabetical order as the reference writes them.
 pub(super) fn write(
     options: &ProcessorOptions,
@@ -212,6 +245,9 @@ pub(super) fn write(
     // The image processor's own default is not written by the reference either, so that old versions see no new key.
     if options.do_convert_rgb {
         insert("do_convert_rgb", true.into());
+    }
+    if options.numerics != Numerics::default() {
+        insert("numerics", options.numerics.name().into());
     }
     insert("do_resize", options.do_resize.into());
     insert("size", size_value(&options.size));

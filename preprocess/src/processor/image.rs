@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::pipeline::{self, Selection};
+use super::rgb::Class;
 use super::{ProcessorOptions, Size, config, files};
 use crate::{FramesView, PixelValues, Result};
 
 /// Resizes, crops and normalises the frames of videos.
 ///
-/// Equal, bit for bit on `uint8` frames, to the class of the same name in transformers 5 with its default backend
-/// (torchvision on a CPU with AVX2 or better).
+/// Equal, bit for bit, to the class of the same name in transformers 5 with its default backend (torchvision on a
+/// CPU with AVX2 or better). With [`Numerics::Pillow`](super::Numerics::Pillow) it is equal to
+/// `VideoMAEImageProcessorPil` and to the class of transformers 4, which however takes no notice of `longest_edge`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VideoMAEImageProcessor {
     options: ProcessorOptions,
@@ -75,6 +77,17 @@ impl VideoMAEImageProcessor {
         self.with(|options| options.crop_size = Size::Exact { height, width })
     }
 
+    /// The same processor with the options of a JSON object in place of its own, under the names of the files: what
+    /// keyword arguments of a call are to the reference. `null` leaves an option as it is.
+    ///
+    /// # Errors
+    /// As [`VideoMAEImageProcessor::from_json`], and [`Error::Option`](crate::Error::Option) for a name that no option has.
+    pub fn with_json(&self, overrides: impl AsRef<[u8]>) -> Result<Self> {
+        let changed = Self::from_json(config::overridden(&self.to_json(), overrides.as_ref())?)?;
+        config::check_known(&self.unused, &changed.unused)?;
+        Ok(changed)
+    }
+
     /// The entries of the file that this class does not know. They change nothing, here as in the reference, and
     /// are written back by [`VideoMAEImageProcessor::save_pretrained`].
     pub fn unused_entries(&self) -> impl Iterator<Item = &str> {
@@ -90,7 +103,21 @@ impl VideoMAEImageProcessor {
         &self,
         videos: impl IntoIterator<Item = V>,
     ) -> Result<PixelValues> {
-        pipeline::run(&self.options, &selections(videos))
+        pipeline::run(&self.options, Class::Image, &selections(videos))
+    }
+
+    /// Processes the frames of one video, which may differ in size, to `pixel_values` `(1, T, C, H, W)`.
+    ///
+    /// # Errors
+    /// As [`VideoMAEImageProcessor::preprocess`]; frames that the options do not bring to one size are among them.
+    pub fn preprocess_frames<'a, F: Into<FramesView<'a>>>(
+        &self,
+        frames: impl IntoIterator<Item = F>,
+    ) -> Result<PixelValues> {
+        let mut pixel_values = self.preprocess(frames)?;
+        let [frames, each, channels, height, width] = pixel_values.shape;
+        pixel_values.shape = [1, frames * each, channels, height, width];
+        Ok(pixel_values)
     }
 
     /// As [`VideoMAEImageProcessor::preprocess`], into the memory of the caller; returns `[B, T, C, H, W]`.
@@ -103,7 +130,7 @@ impl VideoMAEImageProcessor {
         videos: impl IntoIterator<Item = V>,
         out: &mut [f32],
     ) -> Result<[usize; 5]> {
-        pipeline::run_into(&self.options, &selections(videos), out)
+        pipeline::run_into(&self.options, Class::Image, &selections(videos), out)
     }
 
     /// The shape `[B, T, C, H, W]` that [`VideoMAEImageProcessor::preprocess`] would give.

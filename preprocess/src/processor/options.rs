@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Numerics;
 use crate::resize::MAX_EDGE;
 use crate::{Error, Result};
 
@@ -11,7 +12,9 @@ use crate::{Error, Result};
 /// class; published checkpoints bring their own `image_mean` and `image_std` in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProcessorOptions {
-    /// Whether to expand grey frames to RGB and to drop an opaque alpha channel.
+    /// Whose arithmetic to follow. Not an option of the reference, where the installed libraries decide.
+    pub numerics: Numerics,
+    /// Whether to expand grey frames to RGB and to blend RGBA frames with white.
     pub do_convert_rgb: bool,
     /// Whether to resize frames to `size`.
     pub do_resize: bool,
@@ -40,6 +43,7 @@ impl Default for ProcessorOptions {
     /// deviation 0.5.
     fn default() -> Self {
         Self {
+            numerics: Numerics::Torchvision,
             do_convert_rgb: false,
             do_resize: true,
             size: Size::ShortestEdge(224),
@@ -64,13 +68,7 @@ impl ProcessorOptions {
     pub fn validate(&self) -> Result<()> {
         if self.do_resize {
             self.size.check("size")?;
-            if self.resample != Resample::Bilinear {
-                return Err(invalid(
-                    "resample",
-                    "bilinear (2), the filter that is exact here",
-                    self.resample,
-                ));
-            }
+            self.numerics.check(self.resample)?;
         }
         if self.do_center_crop {
             self.crop_size.check("crop_size")?;
@@ -86,6 +84,11 @@ impl ProcessorOptions {
             self.image_std.check("image_std", |std| std != 0.0, "finite numbers other than 0")?;
         }
         Ok(())
+    }
+
+    /// The filter that is in use: without resizing none is, and the one that every library has stands in for it.
+    pub(super) fn filter(&self) -> Resample {
+        if self.do_resize { self.resample } else { Resample::Bilinear }
     }
 }
 
@@ -193,13 +196,23 @@ pub enum ChannelValues {
 impl ChannelValues {
     /// The value of channel `channel` out of `channels`.
     ///
-    /// A list of one number counts for all channels, as it does in the reference.
-    pub(crate) fn get(&self, name: &'static str, channel: usize, channels: usize) -> Result<f64> {
+    /// A list of one number counts for all channels with torchvision, and for one channel with NumPy.
+    pub(crate) fn get(
+        &self,
+        name: &'static str,
+        numerics: Numerics,
+        channel: usize,
+        channels: usize,
+    ) -> Result<f64> {
+        let broadcasts = numerics == Numerics::Torchvision;
         match self {
             Self::All(value) => Ok(*value),
-            Self::Each(values) if values.len() == 1 => Ok(values[0]),
             Self::Each(values) if values.len() == channels => Ok(values[channel]),
-            Self::Each(_) => Err(invalid(name, format!("1 or {channels} numbers, one per channel"), self)),
+            Self::Each(values) if values.len() == 1 && broadcasts => Ok(values[0]),
+            Self::Each(_) if broadcasts => {
+                Err(invalid(name, format!("1 or {channels} numbers, one per channel"), self))
+            }
+            Self::Each(_) => Err(invalid(name, format!("{channels} numbers, one per channel"), self)),
         }
     }
 
@@ -259,8 +272,13 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         assert_eq!(
-            message(|o| o.resample = Resample::Bicubic),
-            "resample: expected bilinear (2), the filter that is exact here, found Bicubic (3)"
+            message(|o| o.resample = Resample::Box),
+            "resample: expected a filter of the numerics torchvision: Nearest (0), Lanczos (1), Bilinear (2), \
+             Bicubic (3), found Box (4)"
+        );
+        assert!(
+            message(|o| (o.numerics, o.resample) = (Numerics::OpencvLinear, Resample::Bicubic))
+                .ends_with("opencv-linear: Bilinear (2), found Bicubic (3)")
         );
         assert_eq!(
             message(|o| o.crop_size = Size::ShortestEdge(18)),
@@ -280,7 +298,7 @@ mod tests {
     fn options_of_a_step_that_is_off_are_not_looked_at() {
         let options = ProcessorOptions {
             do_resize: false,
-            resample: Resample::Bicubic,
+            resample: Resample::Box,
             do_normalize: false,
             image_std: 0.0.into(),
             ..ProcessorOptions::default()

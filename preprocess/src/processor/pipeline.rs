@@ -2,30 +2,48 @@
 
 use std::borrow::Cow;
 
-use crate::crop::{Overlap, resized_size};
-use crate::normalize::{Levels, level_tables};
-use crate::processor::{ProcessorOptions, Size};
+use crate::crop::{Overlap, resized_size, spatial_start};
+use crate::normalize::Formula;
+use crate::processor::rgb::{Class, Conversion};
+use crate::processor::{Numerics, ProcessorOptions, Size, options::invalid};
 use crate::resize::{Resized, Resizer};
+use crate::view::Image;
 use crate::{Error, FramesView, PixelValues, Result};
 
 /// The frames of one video that go into the output, in order.
 pub(super) struct Selection<'a> {
     pub(super) frames: FramesView<'a>,
     pub(super) indices: Vec<usize>,
+    pub(super) crop: Crop,
+}
+
+/// Where the output is cut out of the resized frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crop {
+    /// From the middle, if `do_center_crop` asks for it.
+    Centre,
+    /// At this place, of so many evenly spread along the longer edge.
+    Along { view: usize, views: usize },
 }
 
 impl<'a> Selection<'a> {
     pub(super) fn all(frames: FramesView<'a>) -> Self {
-        Self { frames, indices: (0..frames.num_frames()).collect() }
+        Self { frames, indices: (0..frames.num_frames()).collect(), crop: Crop::Centre }
     }
 }
 
 /// Processes `videos` into new memory.
-pub(super) fn run(options: &ProcessorOptions, videos: &[Selection<'_>]) -> Result<PixelValues> {
+pub(super) fn run(options: &ProcessorOptions, class: Class, videos: &[Selection<'_>]) -> Result<PixelValues> {
     let shape = output_shape(options, videos)?;
+    let mut data = zeros(&shape)?;
+    run_into(options, class, videos, &mut data)?;
+    Ok(PixelValues { data, shape })
+}
+
+/// Memory for a tensor. One that does not fit is an error of the input, not a reason to abort.
+pub(super) fn zeros(shape: &[usize; 5]) -> Result<Vec<f32>> {
     let len = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
     let mut data = Vec::new();
-    // A batch that does not fit in memory is an error of the input, not a reason to abort.
     let Some(len) = len.filter(|&len| data.try_reserve_exact(len).is_ok()) else {
         return Err(Error::Shape {
             what: "pixel_values",
@@ -34,13 +52,13 @@ pub(super) fn run(options: &ProcessorOptions, videos: &[Selection<'_>]) -> Resul
         });
     };
     data.resize(len, 0.0);
-    run_into(options, videos, &mut data)?;
-    Ok(PixelValues { data, shape })
+    Ok(data)
 }
 
 /// Processes `videos` into the memory of the caller and returns the shape.
 pub(super) fn run_into(
     options: &ProcessorOptions,
+    class: Class,
     videos: &[Selection<'_>],
     out: &mut [f32],
 ) -> Result<[usize; 5]> {
@@ -54,17 +72,19 @@ pub(super) fn run_into(
             found: format!("{} values", out.len()),
         });
     }
-    let tables = level_tables(options, channels)?;
-    let mut resizer = Resizer::new();
-    let frames = videos.iter().flat_map(|video| video.indices.iter().map(|&index| (video.frames, index)));
-    for ((frames, index), out) in frames.zip(out.chunks_exact_mut(frame_len)) {
-        let pixels = converted(options, frames, index)?;
-        let from = [frames.height(), frames.width(), channels];
-        let resized_to = resized_size(options, from[0], from[1]);
-        let [rows, columns] = overlaps(resized_to, [height, width]);
-        let kept = columns.source..columns.source + columns.len;
-        let resized = resizer.resize_columns(&pixels, from, resized_to, kept)?;
-        write_planes(resized, &tables, rows, columns, [height, width], out);
+    let conversion = Conversion::of(options, class);
+    let mut steps = Steps {
+        options,
+        resizer: Resizer::with(options.numerics, options.filter())?,
+        writer: Writer::new(Formula::of_channels(options, channels)?, [height, width]),
+    };
+    for (video, out) in videos.iter().zip(out.chunks_exact_mut(num_frames * frame_len)) {
+        let blends = conversion.blends(video.frames, &video.indices);
+        for (&index, out) in video.indices.iter().zip(out.chunks_exact_mut(frame_len)) {
+            let frame = video.frames.frame(index);
+            let frame = conversion.apply(frame, video.frames.num_channels(), blends)?;
+            steps.run(frame, [video.frames.height(), video.frames.width(), channels], video.crop, out)?;
+        }
     }
     Ok(shape)
 }
@@ -74,9 +94,11 @@ pub(super) fn output_shape(options: &ProcessorOptions, videos: &[Selection<'_>])
     options.validate()?;
     let mut shapes = videos.iter().map(|video| {
         let frames = video.frames;
-        let [height, width] = match options.crop_size {
-            Size::Exact { height, width } if options.do_center_crop => [height, width],
-            _ => resized_size(options, frames.height(), frames.width()),
+        let resized = resized_size(options, frames.height(), frames.width());
+        let [height, width] = match (video.crop, options.crop_size) {
+            (Crop::Along { .. }, _) => [resized[0].min(resized[1]); 2],
+            (Crop::Centre, Size::Exact { height, width }) if options.do_center_crop => [height, width],
+            (Crop::Centre, _) => resized,
         };
         let channels = if options.do_convert_rgb { 3 } else { frames.num_channels() };
         [video.indices.len(), channels, height, width]
@@ -98,51 +120,141 @@ pub(super) fn output_shape(options: &ProcessorOptions, videos: &[Selection<'_>])
     Ok([videos.len(), num_frames, channels, height, width])
 }
 
-fn overlaps(resized: [usize; 2], output: [usize; 2]) -> [Overlap; 2] {
-    [Overlap::centre(resized[0], output[0]), Overlap::centre(resized[1], output[1])]
+/// What happens to every frame.
+struct Steps<'a> {
+    options: &'a ProcessorOptions,
+    resizer: Resizer,
+    writer: Writer,
 }
 
-/// The pixels of one frame, as RGB where the options ask for it.
-fn converted<'a>(options: &ProcessorOptions, frames: FramesView<'a>, index: usize) -> Result<Cow<'a, [u8]>> {
-    let pixels = frames.frame(index);
-    match frames.num_channels() {
-        1 if options.do_convert_rgb => Ok(pixels.iter().flat_map(|&level| [level; 3]).collect()),
-        4 if options.do_convert_rgb => {
-            if let Some(alpha) = pixels.iter().skip(3).step_by(4).find(|&&alpha| alpha != 255) {
-                return Err(super::options::invalid(
-                    "do_convert_rgb",
-                    "an opaque fourth channel (255 everywhere)",
-                    format!("{alpha} in frame {index}"),
-                ));
+impl Steps<'_> {
+    /// Takes one frame of shape `from` = `[H, W, C]` to `out`, `(C, H, W)`.
+    fn run(&mut self, frame: Image<'_>, from: [usize; 3], crop: Crop, out: &mut [f32]) -> Result<()> {
+        let [height, width, _] = from;
+        let to = resized_size(self.options, height, width);
+        let overlaps = self.overlaps(to, crop)?;
+        let kept = overlaps[1].source..overlaps[1].source + overlaps[1].len;
+        match frame {
+            Image::Bytes(bytes) => {
+                let resized = self.resizer.resize_columns(&bytes, from, to, kept)?;
+                self.writer.levels(resized, overlaps, out);
             }
-            Ok(pixels.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect())
+            Image::Values(values) if self.options.numerics == Numerics::OpencvLinear => {
+                return Err(invalid("numerics", "frames of bytes for opencv-linear", values[0]));
+            }
+            Image::Values(values) if self.options.do_resize && self.options.numerics.is_pillow() => {
+                let (bytes, rescales) = pillow_levels(&values)?;
+                let resized = self.resizer.resize_columns(&bytes, from, to, kept)?;
+                if rescales {
+                    let values: Vec<f32> = resized.data.iter().map(|&level| unit_value(level)).collect();
+                    let Resized { stride, first_column, .. } = resized;
+                    self.writer.values(Resized { data: &values, stride, first_column }, overlaps, out);
+                } else {
+                    self.writer.levels(resized, overlaps, out);
+                }
+            }
+            Image::Values(values) => {
+                let values = match to == [height, width] {
+                    true => values,
+                    false => Cow::Owned(self.resizer.resize_values(&values, from, to)?),
+                };
+                self.writer.values(Resized { data: &values, stride: to[1], first_column: 0 }, overlaps, out);
+            }
         }
-        _ => Ok(Cow::Borrowed(pixels)),
+        Ok(())
+    }
+
+    /// Rows and columns of the output in a resized frame of `edges`.
+    fn overlaps(&self, edges: [usize; 2], crop: Crop) -> Result<[Overlap; 2]> {
+        let output = self.writer.size;
+        let numerics = self.options.numerics;
+        if numerics == Numerics::OpencvLinear && (edges[0] < output[0] || edges[1] < output[1]) {
+            let expected = format!("at most the resized frame, {}×{}", edges[0], edges[1]);
+            return Err(invalid("crop_size", expected, format!("{}×{}", output[0], output[1])));
+        }
+        Ok([0, 1].map(|axis| match crop {
+            Crop::Centre => Overlap::centre(numerics, edges[axis], output[axis]),
+            Crop::Along { view, views } => {
+                Overlap::at(spatial_start(view, views, edges[axis], output[axis]), output[axis])
+            }
+        }))
     }
 }
 
-/// Looks every sample up and moves channels to the front: `(H, W, C)` bytes to `(C, H, W)` values.
-fn write_planes(
-    image: Resized<'_>,
-    tables: &[Levels],
-    rows: Overlap,
-    columns: Overlap,
-    [height, width]: [usize; 2],
-    out: &mut [f32],
-) {
-    let channels = tables.len();
-    let padded = rows.len < height || columns.len < width;
-    let first = columns.source - image.first_column;
-    for ((channel, table), plane) in tables.iter().enumerate().zip(out.chunks_exact_mut(height * width)) {
-        if padded {
-            // Padding is a level of 0 that goes through rescale and normalise like any other.
-            plane.fill(table[0]);
+/// Values as the bytes that Pillow takes, and whether they were from 0 to 1, as transformers guesses it.
+fn pillow_levels(values: &[f32]) -> Result<(Vec<u8>, bool)> {
+    // NumPy's `allclose` to the truncated value, with its default tolerances.
+    let whole = |&value: &f32| {
+        let truncated = f64::from(value).trunc();
+        (f64::from(value) - truncated).abs() <= 1e-8 + 1e-5 * truncated.abs()
+    };
+    let outside =
+        |most: f32| values.iter().find(|&&value| !(0.0..=most).contains(&value)).map(f32::to_string);
+    let wrong = |expected, found| Err(invalid("values of a frame", expected, found));
+    if values.iter().all(whole) {
+        return match outside(255.0) {
+            Some(found) => wrong("whole numbers from 0 to 255, to be resized with Pillow", found),
+            None => Ok((values.iter().map(|&value| value as u8).collect(), false)),
+        };
+    }
+    match outside(1.0) {
+        Some(found) => wrong("whole numbers, or values from 0 to 1, to be resized with Pillow", found),
+        None => Ok((values.iter().map(|&value| (f64::from(value) * 255.0) as f32 as u8).collect(), true)),
+    }
+}
+
+/// A level back in the range from 0 to 1.
+fn unit_value(level: u8) -> f32 {
+    (f64::from(level) * (1.0 / 255.0)) as f32
+}
+
+/// Crops, rescales, normalises, and moves channels to the front: `(H, W, C)` samples to `(C, H, W)` values.
+struct Writer {
+    formulas: Vec<Formula>,
+    tables: Vec<crate::normalize::Levels>,
+    /// Height and width of the output.
+    size: [usize; 2],
+}
+
+impl Writer {
+    fn new(formulas: Vec<Formula>, size: [usize; 2]) -> Self {
+        Self { tables: formulas.iter().map(Formula::table).collect(), formulas, size }
+    }
+
+    fn levels(&self, image: Resized<'_, u8>, overlaps: [Overlap; 2], out: &mut [f32]) {
+        for (channel, table) in self.tables.iter().enumerate() {
+            self.plane(image, overlaps, channel, |level| table[usize::from(level)], out);
         }
+    }
+
+    fn values(&self, image: Resized<'_, f32>, overlaps: [Overlap; 2], out: &mut [f32]) {
+        for (channel, formula) in self.formulas.iter().enumerate() {
+            self.plane(image, overlaps, channel, |value| formula.value(value), out);
+        }
+    }
+
+    /// Writes one channel.
+    fn plane<S: Copy + Default>(
+        &self,
+        image: Resized<'_, S>,
+        [rows, columns]: [Overlap; 2],
+        channel: usize,
+        value: impl Fn(S) -> f32,
+        out: &mut [f32],
+    ) {
+        let channels = self.formulas.len();
+        let [height, width] = self.size;
+        let plane = &mut out[channel * height * width..][..height * width];
+        if rows.len < height || columns.len < width {
+            // Padding is a level of 0 that goes through rescale and normalise like any other.
+            plane.fill(value(S::default()));
+        }
+        let first = columns.source - image.first_column;
         for y in 0..rows.len {
             let source = &image.data[((rows.source + y) * image.stride + first) * channels..];
             let target = &mut plane[(rows.target + y) * width + columns.target..][..columns.len];
-            for (value, pixel) in target.iter_mut().zip(source.chunks_exact(channels)) {
-                *value = table[usize::from(pixel[channel])];
+            for (out, pixel) in target.iter_mut().zip(source.chunks_exact(channels)) {
+                *out = value(pixel[channel]);
             }
         }
     }

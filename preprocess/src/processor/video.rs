@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::options::invalid;
-use super::pipeline::{self, Selection};
+use super::pipeline::{self, Crop, Selection};
+use super::rgb::Class;
 use super::{ProcessorOptions, config, files};
 use crate::{Frames, FramesView, PixelValues, Result, sample};
 
 /// Samples, resizes, crops and normalises the frames of videos.
 ///
-/// Equal, bit for bit on `uint8` frames, to the class of the same name in transformers 5.
+/// Equal, bit for bit, to the class of the same name in transformers 5.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VideoMAEVideoProcessor {
     options: ProcessorOptions,
@@ -128,6 +129,17 @@ impl VideoMAEVideoProcessor {
         self
     }
 
+    /// The same processor with the options of a JSON object in place of its own, under the names of the files: what
+    /// keyword arguments of a call are to the reference. `null` leaves an option as it is.
+    ///
+    /// # Errors
+    /// As [`VideoMAEVideoProcessor::from_json`], and [`Error::Option`](crate::Error::Option) for a name that no option has.
+    pub fn with_json(&self, overrides: impl AsRef<[u8]>) -> Result<Self> {
+        let changed = Self::from_json(config::overridden(&self.to_json(), overrides.as_ref())?)?;
+        config::check_known(&self.unused, &changed.unused)?;
+        Ok(changed)
+    }
+
     /// The entries of the file that this class does not know. They change nothing, here as in the reference, and
     /// are written back by [`VideoMAEVideoProcessor::save_pretrained`].
     pub fn unused_entries(&self) -> impl Iterator<Item = &str> {
@@ -145,7 +157,7 @@ impl VideoMAEVideoProcessor {
         videos: impl IntoIterator<Item = V>,
     ) -> Result<VideoFeatures> {
         let (selections, metadata) = self.select(videos)?;
-        let pixel_values = pipeline::run(&self.options, &selections)?;
+        let pixel_values = pipeline::run(&self.options, Class::Video, &selections)?;
         Ok(VideoFeatures { pixel_values, video_metadata: self.sampling.return_metadata.then_some(metadata) })
     }
 
@@ -159,7 +171,7 @@ impl VideoMAEVideoProcessor {
         videos: impl IntoIterator<Item = V>,
         out: &mut [f32],
     ) -> Result<[usize; 5]> {
-        pipeline::run_into(&self.options, &self.select(videos)?.0, out)
+        pipeline::run_into(&self.options, Class::Video, &self.select(videos)?.0, out)
     }
 
     /// The text of a `video_preprocessor_config.json` that transformers 5 reads.
@@ -206,7 +218,7 @@ impl VideoMAEVideoProcessor {
                 height: frames.height(),
                 frames_indices: indices.clone(),
             });
-            selections.push(Selection { frames, indices });
+            selections.push(Selection { frames, indices, crop: Crop::Centre });
         }
         Ok((selections, metadata))
     }

@@ -74,6 +74,9 @@ pub(crate) const KINDS: &[Kind] = &[
             "xtask/python/make_decode_fixtures.py",
             "xtask/python/make_preprocess_fixtures.py",
             "xtask/python/make_sampling_fixtures.py",
+            "xtask/python/preprocess_cases.py",
+            "xtask/python/requirements-pixels.txt",
+            "xtask/python/requirements-transformers-4.txt",
         ],
     },
     Kind {
@@ -130,7 +133,11 @@ impl Kind {
 /// The pinned packages, by name.
 pub(crate) fn versions(root: &Path) -> Result<BTreeMap<String, String>> {
     let mut versions = BTreeMap::new();
-    for (file, suffix) in [("requirements.txt", ""), ("requirements-transformers-4.txt", " (overlay)")] {
+    for (file, suffix) in [
+        ("requirements.txt", ""),
+        ("requirements-transformers-4.txt", " (overlay)"),
+        ("requirements-pixels.txt", " (pixels overlay)"),
+    ] {
         let path = root.join("xtask/python").join(file);
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         for (name, version) in text.lines().filter_map(|line| line.split_once("==")) {
