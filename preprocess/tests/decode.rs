@@ -63,6 +63,7 @@ fn each_frame_alone_is_the_same_as_in_a_whole_read() {
         "open_gop.mp4",
         "interlaced.mp4",
         "two_keyframes.mov",
+        "open_gop.mkv",
         "cut_before_keyframe.mp4",
     ] {
         let hashes = &expected().clips[name].sha256;

@@ -63,12 +63,11 @@ fn files_that_are_no_video_are_named_for_what_they_are() {
         ),
         (
             b"\x1a\x45\xdf\xa3 and so on",
-            "not supported: Matroska or WebM (MP4 and MOV are what is supported); convert it with: \
-             ffmpeg -i clip.mp4 -c:v libx264 -pix_fmt yuv420p clip-h264.mp4",
+            "damaged matroska file: element declared size of 24942 bytes but only 7 bytes are available",
         ),
         (
             b"RIFF\0\0\0\0AVI LIST",
-            "not supported: AVI (MP4 and MOV are what is supported); convert it with: \
+            "not supported: AVI (MP4, MOV, Matroska and WebM are what is supported); convert it with: \
              ffmpeg -i clip.mp4 -c:v libx264 -pix_fmt yuv420p clip-h264.mp4",
         ),
         (
@@ -101,6 +100,18 @@ fn sound_without_video_and_other_codecs_are_refused_by_name() {
         message(&fixture("high_422.mp4")),
         format!("not supported: h264 (High 4:2:2): 4:2:2 with 8 bits a sample (only 4:2:0 with 8 is); {fix}")
     );
+}
+
+#[test]
+fn other_codecs_in_matroska_are_refused_by_name_and_a_cut_file_says_so() {
+    assert_eq!(
+        message(&fixture("vp8.webm")),
+        "not supported: V_VP8 (H.264 is what is supported); \
+         convert it with: ffmpeg -i clip.mp4 -c:v libx264 -pix_fmt yuv420p clip-h264.mp4"
+    );
+    let bytes = fixture("high_b_frames.mkv");
+    let text = message(&bytes[..bytes.len() * 2 / 3]);
+    assert!(text.starts_with("damaged matroska file: "), "{text}");
 }
 
 #[test]
@@ -194,13 +205,15 @@ fn a_table_that_promises_more_samples_than_bytes_is_refused() {
 }
 
 /// A clip of every kind of container and coding, small enough to damage hundreds of times.
-const VICTIMS: [&str; 6] = [
+const VICTIMS: [&str; 8] = [
     "baseline.mp4",
     "main_cavlc.mp4",
     "fragmented.mp4",
     "interlaced.mp4",
     "edit_from_middle.mp4",
     "two_keyframes.mov",
+    "high_b_frames.mkv",
+    "vp8.webm",
 ];
 
 proptest! {
@@ -226,6 +239,12 @@ proptest! {
             bytes.extend(body);
         }
         let (_directory, path) = file(&bytes);
+        prop_assert!(read_all(&path).is_err());
+    }
+
+    #[test]
+    fn random_elements_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let (_directory, path) = file(&[b"\x1a\x45\xdf\xa3".as_slice(), &bytes].concat());
         prop_assert!(read_all(&path).is_err());
     }
 

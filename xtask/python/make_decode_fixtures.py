@@ -2,7 +2,7 @@
 
 Usage: python make_decode_fixtures.py OUT
 
-Writes OUT/*.mp4 (and .mov) and OUT/expected.json: for each clip the number of frames, the size as shown, the frame rate and
+Writes OUT/*.mp4 (and .mov, .mkv, .webm) and OUT/expected.json: for each clip the number of frames, the size as shown, the frame rate and
 the SHA-256 of each frame's RGB bytes, as PyAV (that is, FFmpeg) decodes them. PyAV does not turn pictures by the display
 matrix; this is done here with numpy. Pictures are synthetic: moving gradients, a moving box and noise.
 
@@ -192,6 +192,11 @@ def cases():
     # Pictures shown before the first key picture follow it in the file, refer to pictures cut off, and to each other.
     leading = encode("bframes=2:b-adapt=0:b-pyramid=normal:keyint=12:min-keyint=2:scenecut=0:open-gop=1", frames=30)
     yield "cut_with_leading_pictures.mp4", remux(leading, 8), upright
+    tags = {"colorspace": 1, "color_range": 2}
+    yield "high_b_frames.mkv", encode(b_frames, file_format="matroska"), upright
+    yield "open_gop.mkv", encode(b_frames + ":open-gop=1", frames=30, file_format="matroska"), upright
+    yield "interlaced.mkv", encode("interlaced=1:bframes=2:tff=1", size=(64, 96), file_format="matroska"), upright
+    yield "bt709_full.mkv", encode("", frames=8, tags=tags, file_format="matroska"), upright
     # One decoder gets this combination wrong.
     refresh = "bframes=2:b-adapt=2:keyint=12:min-keyint=2:scenecut=0:open-gop=1:ref=3:intra-refresh=1"
     constrained = refresh + ":constrained-intra=1:8x8dct=1:subme=2:slices=2:deblock=-3,-3:partitions=all:me=umh"
@@ -209,6 +214,7 @@ def main():
     # Files that have to be refused; what they lack is plain from the name.
     (out / "audio_only.mp4").write_bytes(audio_only())
     (out / "mpeg4.mp4").write_bytes(encode(codec="mpeg4", frames=3))
+    (out / "vp8.webm").write_bytes(encode(codec="libvpx", frames=3, file_format="webm"))
     (out / "high_422.mp4").write_bytes(encode("", frames=3, pixel_format="yuv422p"))
     versions = {"av": av.__version__, **{name: ".".join(map(str, v)) for name, v in av.library_versions.items()}}
     document = {"made_by": "xtask/python/make_decode_fixtures.py", "versions": versions, "clips": clips}

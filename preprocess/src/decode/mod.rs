@@ -12,6 +12,7 @@ mod ffmpeg;
 mod h264;
 mod libav;
 mod limits;
+mod matroska;
 mod mp4;
 mod orientation;
 mod rgb;
@@ -28,6 +29,7 @@ pub use self::yuv::{Colour, Matrix, Picture, RgbFrame, YuvFrame};
 
 use self::h264::H264Reader;
 use self::mp4::{NoTrack, Source, Track};
+use self::sniff::Container;
 use crate::sample::union;
 use crate::{Error, Frames, Result};
 
@@ -134,10 +136,19 @@ pub fn open_video_with(path: impl AsRef<Path>, options: VideoOptions) -> Result<
 fn builtin(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let mut source = Source::new(sniff::open_file(path).map_err(io)?).map_err(io)?;
-    sniff::check_mp4(path, &mut source)?;
-    let track = Track::read(&mut source).map_err(|cause| match cause {
-        NoTrack::Damaged(detail) => Error::DamagedVideo { path: path.to_owned(), container: "mp4", detail },
+    let container = sniff::container(path, &mut source)?;
+    let (name, track) = match container {
+        Container::Mp4 => ("mp4", Track::read(&mut source)),
+        Container::Matroska => {
+            ("matroska", matroska::read(sniff::open_file(path).map_err(io)?, &options.limits))
+        }
+    };
+    let track = track.map_err(|cause| match cause {
+        NoTrack::Damaged(detail) => Error::DamagedVideo { path: path.to_owned(), container: name, detail },
         NoTrack::NoVideo(tracks) => Error::NoVideoTrack { path: path.to_owned(), tracks },
+        NoTrack::Unsupported(what) => {
+            Error::UnsupportedVideo { path: path.to_owned(), what, fix: conversion_hint(path) }
+        }
     })?;
     let coding = track.descriptions[0].coding;
     if h264::CODINGS.contains(&&coding) {

@@ -16,8 +16,17 @@ pub(super) fn open_file(path: &Path) -> std::io::Result<File> {
     File::open(path)
 }
 
-/// Says what the file is, unless it is MP4 or MOV.
-pub(super) fn check_mp4(path: &Path, source: &mut Source) -> Result<()> {
+/// Containers that the decoders of this crate know.
+pub(super) enum Container {
+    Mp4,
+    Matroska,
+}
+
+/// Says what the file is.
+///
+/// # Errors
+/// When it is anything but one of [`Container`].
+pub(super) fn container(path: &Path, source: &mut Source) -> Result<Container> {
     /// Enough for every signature below; the second sync byte of an MPEG transport stream comes last.
     const START: u64 = 189;
     let not_video = |found: String| Error::NotAVideo { path: path.to_owned(), found };
@@ -26,10 +35,13 @@ pub(super) fn check_mp4(path: &Path, source: &mut Source) -> Result<()> {
     }
     let start = source.read(0, source.len().min(START)).map_err(not_video)?;
     if is_mp4(&start) {
-        return Ok(());
+        return Ok(Container::Mp4);
+    }
+    if start.starts_with(b"\x1a\x45\xdf\xa3") {
+        return Ok(Container::Matroska);
     }
     if let Some(container) = other_container(&start) {
-        let what = format!("{container} (MP4 and MOV are what is supported)");
+        let what = format!("{container} (MP4, MOV, Matroska and WebM are what is supported)");
         return Err(Error::UnsupportedVideo { path: path.to_owned(), what, fix: conversion_hint(path) });
     }
     Err(not_video(other_kind(&start)))
@@ -39,7 +51,6 @@ pub(super) fn check_mp4(path: &Path, source: &mut Source) -> Result<()> {
 fn other_container(start: &[u8]) -> Option<&'static str> {
     let at = |offset: usize, bytes: &[u8]| start.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
     let signatures = [
-        ("Matroska or WebM", at(0, b"\x1a\x45\xdf\xa3")),
         ("AVI", at(0, b"RIFF") && at(8, b"AVI ")),
         ("GIF", at(0, b"GIF8")),
         ("Flash video", at(0, b"FLV\x01")),

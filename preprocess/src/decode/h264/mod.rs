@@ -54,7 +54,8 @@ impl H264Reader {
         mut track: Track,
         options: VideoOptions,
     ) -> Result<Self> {
-        let damaged = |detail| Error::DamagedVideo { path: path.to_owned(), container: "mp4", detail };
+        let container = track.container;
+        let damaged = |detail| Error::DamagedVideo { path: path.to_owned(), container, detail };
         check_descriptions(&track, source.len()).map_err(damaged)?;
         let first_sample = drop_undecodable(&mut source, &mut track).map_err(damaged)?;
         if track.shown.is_empty() {
@@ -259,7 +260,7 @@ fn info(
     VideoInfo {
         path: path.to_owned(),
         decoder: "builtin".to_owned(),
-        container: "mp4".to_owned(),
+        container: track.container.to_owned(),
         codec,
         num_frames,
         width,
@@ -306,6 +307,7 @@ mod tests {
         let avc = Avcc::new(&[0x67, 66, 0, 10], &[0x68]).unwrap();
         let description = Description { coding: *b"avc1", avc: Some(avc), ..Description::default() };
         Track {
+            container: "mp4",
             descriptions: vec![description],
             samples: offsets.iter().map(sample).collect(),
             shown: Vec::new(),

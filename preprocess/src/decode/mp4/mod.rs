@@ -10,11 +10,11 @@ mod samples;
 
 use mp4_atom::{Avcc, Colr, Elst, Mdhd, Mvhd, Tkhd};
 
-pub(crate) use boxes::{Checked, Source};
+pub(crate) use boxes::{Checked, Source, leaf};
 pub(crate) use edits::Shown;
 pub(crate) use samples::Sample;
 
-use self::boxes::{box_at, child, children, descend, leaf, leaf_of, name};
+use self::boxes::{box_at, child, children, descend, leaf_of, name};
 use self::edits::{Timescales, shown_samples};
 use self::fragments::Fragments;
 use super::orientation::Orientation;
@@ -22,6 +22,8 @@ use super::orientation::Orientation;
 /// The video track of a file.
 #[derive(Debug)]
 pub(crate) struct Track {
+    /// The kind of file.
+    pub(crate) container: &'static str,
     /// The kind of each sample description: `avc1`, `hvc1`, …
     pub(crate) descriptions: Vec<Description>,
     /// All coded pictures, in decoding order.
@@ -52,6 +54,8 @@ pub(crate) struct Description {
 pub(crate) enum NoTrack {
     /// Something in the file is wrong.
     Damaged(String),
+    /// The file is sound but the kind of its video is not known here.
+    Unsupported(String),
     /// The file is sound but has no video; the kinds of tracks it has.
     NoVideo(Vec<String>),
 }
@@ -102,6 +106,7 @@ impl Track {
             samples.append(&mut fragments.samples);
         }
         Ok(Self {
+            container: "mp4",
             descriptions: descriptions(child(stbl, b"stsd")?.unwrap_or_default())?,
             samples,
             shown,
