@@ -2,6 +2,7 @@
 
 pub mod accuracy;
 pub mod checkpoints;
+pub mod constants;
 pub mod faults;
 pub mod gradients;
 pub mod models;

@@ -1,6 +1,7 @@
 //! The whole comparison as one program: a test per case and backend, then the table of all of them.
 
 mod checkpoints;
+mod constants;
 mod faults;
 mod models;
 mod ops;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let context = Context { backends: backends(), report: Arc::default(), notes: Arc::default() };
     let trials = [
         checkpoints::trials(&context),
+        constants::trials(),
         models::trials(&context),
         ops::trials(&context),
         processors::trials(&context),
