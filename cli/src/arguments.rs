@@ -23,6 +23,10 @@ pub(crate) enum Command {
     Classify(Classify),
     /// List what can run the model on this machine
     Backends(Backends),
+    /// Write a checkpoint of any kind as transformers has it
+    Convert(crate::convert::Convert),
+    /// Tell what a checkpoint holds, what is wrong with it and what it is good for
+    Inspect(crate::inspect::Inspect),
 }
 
 /// Each video is decoded, sampled, processed and run through the model on its own; one that fails does not stop the

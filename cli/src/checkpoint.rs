@@ -14,7 +14,7 @@ use videomae_preprocess::{VideoMAEImageProcessor, VideoMAEVideoProcessor};
 use crate::hub;
 
 /// The name of the model in this program.
-const DEMO: &str = "demo";
+pub(crate) const DEMO: &str = "demo";
 
 /// A model with the processor that belongs to it.
 pub(crate) struct Loaded {

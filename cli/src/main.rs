@@ -7,8 +7,11 @@ mod backends;
 mod checkpoint;
 mod classify;
 mod clip;
+mod convert;
 mod hub;
+mod inspect;
 mod prediction;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -20,6 +23,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Classify(options) => classify::run(&options),
         Command::Backends(options) => backends::run(&options),
+        Command::Convert(options) => convert::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,7 @@ mod archive;
 #[cfg_attr(not(feature = "mmap"), path = "checkpoint/bytes_read.rs")]
 mod bytes;
 mod fresh;
+mod inspect;
 mod keys;
 mod loader;
 mod open;
@@ -22,6 +23,7 @@ mod source;
 mod torch;
 
 pub use fresh::FreshWeights;
+pub use inspect::{Inspection, TensorFacts, Use, inspect};
 pub use loader::{LoadOptions, Scope, WeightLoader};
 pub use open::Checkpoint;
 #[cfg(feature = "hub")]

@@ -110,6 +110,11 @@ impl<'s> WeightLoader<'s> {
         Scope { loader: self, path: String::new() }
     }
 
+    /// What the comparison found, before any weight is read: nothing is known to be zero yet.
+    pub fn report(&self) -> LoadReport {
+        self.report.borrow().clone()
+    }
+
     /// The report, once the model has taken every tensor.
     ///
     /// # Errors
