@@ -21,6 +21,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Tell what happens in videos
     Classify(Classify),
+    /// Show what a video holds and which frames are taken from it
+    Video(crate::video::Video),
     /// List what can run the model on this machine
     Backends(Backends),
     /// Write a checkpoint of any kind as transformers has it
@@ -33,7 +35,8 @@ pub(crate) enum Command {
 /// others, and makes the exit code 1.
 #[derive(Args)]
 pub(crate) struct Classify {
-    /// Videos: H.264 in MP4 or MOV, or frames (T, H, W, 3) of type u8 in .npy
+    /// Videos: H.264 in MP4, MOV or Matroska, anything that an ffmpeg program can read, or frames (T, H, W, 3) of
+    /// type u8 in .npy
     #[arg(required = true, value_name = "VIDEO")]
     pub(crate) videos: Vec<PathBuf>,
 

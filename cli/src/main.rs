@@ -11,6 +11,7 @@ mod convert;
 mod hub;
 mod inspect;
 mod prediction;
+mod video;
 mod weights;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ use crate::arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Classify(options) => classify::run(&options),
+        Command::Video(options) => video::run(&options),
         Command::Backends(options) => backends::run(&options),
         Command::Convert(options) => convert::run(&options),
         Command::Inspect(options) => inspect::run(&options),

@@ -125,3 +125,57 @@ fn a_decoder_can_be_forced_and_says_what_it_lacks() {
         assert!(!output.status.success() && stderr(&output).contains(expected), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn a_file_is_described_with_the_frames_taken_and_a_sheet_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let sheet = folder.path().join("sheet.png");
+    let sheet_name = sheet.to_str().unwrap();
+    let output = videomae(&["video", &clip(), "--frames", "6", "--sheet", sheet_name, "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (key, expected) in [
+        ("container", Value::from("mp4")),
+        ("codec", "h264 (High)".into()),
+        ("decoder", "builtin".into()),
+        ("num_frames", 32.into()),
+        ("frame_rate", 16.0.into()),
+        ("duration", 2.0.into()),
+        ("width", 128.into()),
+        ("rotation", 0.into()),
+        ("sampling", "uniform".into()),
+    ] {
+        assert_eq!(report[key], expected, "{key}");
+    }
+    assert_eq!(report["clips"][0][1], serde_json::json!({"frame": 5, "time": 0.3125}));
+    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(&sheet).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    // Four frames of 128 pixels and three gaps of 4; two rows and one gap.
+    assert_eq!((reader.info().width, reader.info().height), (524, 196));
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut pixels).unwrap();
+    let mut video = videomae_preprocess::open_video(clip()).unwrap();
+    let frames = videomae_preprocess::read_frames(&mut *video, &[5]).unwrap();
+    // Small frames are not enlarged: the second of the first row is frame 5 as it is.
+    for row in 0..96 {
+        let start = (row * 524 + 132) * 3;
+        assert_eq!(pixels[start..start + 128 * 3], frames.frame(0)[row * 128 * 3..][..128 * 3], "row {row}");
+    }
+    let output = videomae(&["video", &clip(), "--sampling", "indices:1,3"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "mp4",
+        "h264 (High)",
+        "builtin",
+        "16.00 fps",
+        "2.00 s",
+        "128×96",
+        "limited range",
+        "1 (0.06 s), 3 (0.19 s)",
+    ] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    let output =
+        videomae(&["video", &clip(), "--sheet", folder.path().join("no/such.png").to_str().unwrap()]);
+    assert!(!output.status.success() && stderr(&output).contains("the sheet cannot be written"));
+}
