@@ -9,6 +9,8 @@ use videomae_preprocess::{
     sample::{SampleMode, Sampler},
 };
 
+use crate::processing::ProcessingOptions;
+
 /// Classify videos with VideoMAE.
 #[derive(Parser)]
 #[command(name = "videomae", version, arg_required_else_help = true)]
@@ -68,8 +70,11 @@ pub(crate) struct Classify {
     #[command(flatten)]
     pub(crate) decoding: Decoding,
 
+    #[command(flatten)]
+    pub(crate) processing: ProcessingOptions,
+
     /// Print one JSON object per line and video: video, frames, logits, labels [{label, score}], timings in seconds;
-    /// with --clips also clips [{frames, logits}], whose mean is logits
+    /// with --clips or several views also clips [{frames, view, logits}], whose mean is logits
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use videomae::{Session, VideoInputs};
+use videomae::{Session, VideoInputs, VideoMAEForVideoClassification};
 use videomae_preprocess::{
     Frames, VideoOptions,
     sample::{Sampler, union},
@@ -18,6 +18,7 @@ use crate::{
     checkpoint::{self, Loaded},
     clip,
     prediction::{self, ClipPrediction, Prediction, Timings},
+    processing::Processing,
 };
 
 pub(crate) fn run(options: &Classify) -> Result<()> {
@@ -51,7 +52,8 @@ pub(crate) fn run(options: &Classify) -> Result<()> {
 
 /// A model in a session, with what the command line chose.
 struct Classifier {
-    loaded: Loaded,
+    model: VideoMAEForVideoClassification,
+    processing: Processing,
     session: Session,
     sampler: Sampler,
     decoding: VideoOptions,
@@ -61,11 +63,13 @@ struct Classifier {
 impl Classifier {
     fn open(options: &Classify, progress: &ProgressBar) -> Result<Self> {
         let backend = checkpoint::backend(&options.backend, options.threads)?;
-        let loaded = checkpoint::load(&options.model, options.revision.as_deref(), backend, progress)?;
-        let session = loaded.model.session()?;
-        let sampler = options.sampling.sampler(loaded.model.config().num_frames);
+        let Loaded { model, processor } =
+            checkpoint::load(&options.model, options.revision.as_deref(), backend, progress)?;
+        let session = model.session()?;
+        let processing = Processing::new(processor, &options.processing, model.config())?;
+        let sampler = options.sampling.sampler(model.config().num_frames);
         let decoding = options.decoding.options();
-        Ok(Self { loaded, session, sampler, decoding, top_k: options.top_k.into() })
+        Ok(Self { model, processing, session, sampler, decoding, top_k: options.top_k.into() })
     }
 
     fn classify(&mut self, video: &Path, load: Duration, progress: &ProgressBar) -> Result<Prediction> {
@@ -77,10 +81,15 @@ impl Classifier {
         let mut clips = Vec::new();
         for (frames, indices) in taken.clips.iter().zip(&taken.indices) {
             progress.set_message(format!("{name}: clip {} of {}", clips.len() + 1, taken.clips.len()));
-            let logits = self.run(frames, &mut timings).with_context(|| name.clone())?;
-            clips.push(ClipPrediction { frames: indices.clone(), logits });
+            let views = self.run(frames, &mut timings).with_context(|| name.clone())?;
+            let several = views.len() > 1;
+            clips.extend(views.into_iter().enumerate().map(|(view, logits)| ClipPrediction {
+                frames: indices.clone(),
+                view: several.then_some(view),
+                logits,
+            }));
         }
-        let config = self.loaded.model.config();
+        let config = self.model.config();
         // The mean of the scores, as the official evaluation has it, and not the scores of the mean.
         let scores = mean(clips.iter().map(|clip| prediction::scores(config, &clip.logits)));
         Ok(Prediction {
@@ -94,15 +103,16 @@ impl Classifier {
         })
     }
 
-    /// The logits of one clip.
-    fn run(&mut self, frames: &Frames, timings: &mut Timings) -> Result<Vec<f32>> {
-        let (pixels, preprocess) = timed(|| self.loaded.processor.preprocess([frames]));
+    /// The logits of each view of one clip.
+    fn run(&mut self, frames: &Frames, timings: &mut Timings) -> Result<Vec<Vec<f32>>> {
+        let (pixels, preprocess) = timed(|| self.processing.views(frames));
         let pixels = pixels?;
         let inputs = VideoInputs::new(&pixels.data, pixels.shape);
-        let (output, forward) = timed(|| self.loaded.model.forward(&mut self.session, &inputs));
+        let (output, forward) = timed(|| self.model.forward(&mut self.session, &inputs));
         timings.preprocess += preprocess;
         timings.forward += forward;
-        Ok(output?.logits.data)
+        let logits = output?.logits;
+        Ok(logits.data.chunks(logits.data.len() / pixels.shape[0]).map(<[f32]>::to_vec).collect())
     }
 }
 

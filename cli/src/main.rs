@@ -11,6 +11,7 @@ mod convert;
 mod hub;
 mod inspect;
 mod prediction;
+mod processing;
 mod video;
 mod weights;
 

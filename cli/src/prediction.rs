@@ -12,11 +12,11 @@ pub(crate) struct Prediction {
     pub(crate) video: String,
     /// The places of the frames in the video; of several clips, each place once.
     pub(crate) frames: Vec<usize>,
-    /// One per class; the mean over the clips.
+    /// One per class; the mean over the clips and their views.
     pub(crate) logits: Vec<f32>,
     /// The best, most likely first.
     pub(crate) labels: Vec<Label>,
-    /// What each clip gave, when there are several.
+    /// What each view of each clip gave, when there are several.
     #[serde(skip_serializing_if = "is_single")]
     pub(crate) clips: Vec<ClipPrediction>,
     /// Where the time went.
@@ -25,10 +25,13 @@ pub(crate) struct Prediction {
     pub(crate) description: String,
 }
 
-/// What is told of one clip.
+/// What is told of one view of one clip.
 #[derive(Serialize)]
 pub(crate) struct ClipPrediction {
     pub(crate) frames: Vec<usize>,
+    /// Which of several views.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) view: Option<usize>,
     pub(crate) logits: Vec<f32>,
 }
 
@@ -100,10 +103,11 @@ impl Prediction {
             let bar = if is_share { "█".repeat((score * BAR).round() as usize) } else { String::new() };
             let _ = writeln!(text, "  {}", format!("{label:width$}  {shown}  {bar}").trim_end());
         }
-        for (number, clip) in self.clips.iter().enumerate() {
+        // All views of a clip have its frames.
+        let clips: Vec<_> = self.clips.iter().filter(|clip| clip.view.unwrap_or(0) == 0).collect();
+        for (number, clip) in clips.iter().enumerate() {
             let frames: Vec<String> = clip.frames.iter().map(usize::to_string).collect();
-            let of_clip =
-                if is_single(&self.clips) { String::new() } else { format!(" of clip {}", number + 1) };
+            let of_clip = if clips.len() == 1 { String::new() } else { format!(" of clip {}", number + 1) };
             let _ = writeln!(text, "  frames{of_clip} {}", frames.join(" "));
         }
         let Timings { load, decode, preprocess, forward } = self.timings;

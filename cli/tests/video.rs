@@ -179,3 +179,18 @@ fn a_file_is_described_with_the_frames_taken_and_a_sheet_of_them() {
         videomae(&["video", &clip(), "--sheet", folder.path().join("no/such.png").to_str().unwrap()]);
     assert!(!output.status.success() && stderr(&output).contains("the sheet cannot be written"));
 }
+
+#[test]
+fn views_of_the_official_test_are_scored_one_by_one_and_averaged() {
+    let line = classify(&["--sampling", "sparse", "--clips", "2", "--transform", "official-test"]);
+    let clips = line["clips"].as_array().unwrap();
+    let views: Vec<_> = clips.iter().map(|clip| clip["view"].as_u64().unwrap()).collect();
+    assert_eq!(views, [0, 1, 2, 0, 1, 2]);
+    let mean = clips.iter().map(|clip| clip["logits"][0].as_f64().unwrap()).sum::<f64>() / 6.0;
+    assert!((line["logits"][0].as_f64().unwrap() - mean).abs() < 1e-5);
+    assert_eq!(line["labels"][0]["label"], "left");
+    // One view of another numerics: close to, but not, what the default makes.
+    let pillow = classify(&["--numerics", "pillow"]);
+    assert!(pillow.get("clips").is_none());
+    assert_eq!(pillow["labels"][0]["label"], "left");
+}
