@@ -92,8 +92,8 @@ fn a_model_that_cannot_be_had_says_why_and_what_to_do() {
     let endpoint = hub();
     let hub = [("HF_ENDPOINT", endpoint.as_str())];
     let offline = [("HF_HUB_OFFLINE", "1")];
-    let cases: [(&[(&str, &str)], &str, &[&str], &str); 5] = [
-        (&hub, "owner/unknown", &[], "check the name"),
+    let cases = [
+        (&hub, "owner/unknown", &[][..], "check the name"),
         (&hub, "owner/demo", &["--revision", "nowhere"], "nowhere"),
         (&offline, "owner/demo", &[], "HF_HUB_OFFLINE"),
         (&hub, "./owner", &[], "found nothing at that path"),
