@@ -42,9 +42,13 @@ def picture(index, width, height):
 def encode(params="", frames=FRAMES, size=(WIDTH, HEIGHT), times=None, tags=None, container=None, codec="libx264",
            pixel_format="yuv420p", profile=None, file_format="mp4", preset="medium"):
     """Encodes the scene; returns the bytes of the file."""
+    options = container or {}
+    if file_format != "mp4":
+        # Matroska gives every file a random name otherwise, and no two runs would agree.
+        options = {"fflags": "+bitexact", **options}
     # A real file, because putting `moov` first takes a second pass over it.
     with tempfile.NamedTemporaryFile() as target, av.open(
-        target.name, "w", format=file_format, options=container or {}
+        target.name, "w", format=file_format, options=options
     ) as output:
         stream = output.add_stream(codec, rate=RATE)
         stream.width, stream.height = size
