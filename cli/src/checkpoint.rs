@@ -6,15 +6,12 @@ use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use kernels::Backend;
 use videomae::{
-    VideoMAEConfig, VideoMAEForVideoClassification,
-    checkpoint::{Checkpoint, LoadOptions, LoadReport},
+    VideoMAEForVideoClassification,
+    checkpoint::{LoadOptions, LoadReport},
 };
 use videomae_preprocess::{VideoMAEImageProcessor, VideoMAEVideoProcessor};
 
-use crate::hub;
-
-/// The name of the model in this program.
-pub(crate) const DEMO: &str = "demo";
+use crate::{demo, hub};
 
 /// A model with the processor that belongs to it.
 pub(crate) struct Loaded {
@@ -29,8 +26,8 @@ pub(crate) fn load(
     backend: Arc<dyn Backend>,
     progress: &ProgressBar,
 ) -> Result<Loaded> {
-    let ((model, report), processor) = if name == DEMO {
-        demo(backend)?
+    let ((model, report), processor) = if name == demo::NAME {
+        load_demo(backend)?
     } else {
         let path = hub::folder(name, revision, progress)?;
         let loaded = VideoMAEForVideoClassification::from_pretrained(&path, backend, &LoadOptions::default());
@@ -42,12 +39,11 @@ pub(crate) fn load(
     Ok(Loaded { model, processor })
 }
 
-fn demo(
+fn load_demo(
     backend: Arc<dyn Backend>,
 ) -> Result<((VideoMAEForVideoClassification, LoadReport), VideoMAEImageProcessor)> {
-    let config = VideoMAEConfig::from_json_str(include_str!("../demo/config.json"))?;
-    let weights = Checkpoint::from_bytes(DEMO, include_bytes!("../demo/model.safetensors").as_slice())?;
-    let processor = VideoMAEImageProcessor::from_json(include_str!("../demo/preprocessor_config.json"))?;
+    let (config, weights) = demo::open()?;
+    let processor = VideoMAEImageProcessor::from_json(demo::PROCESSOR)?;
     let options = LoadOptions::default();
     Ok((VideoMAEForVideoClassification::from_weights(config, &weights, backend, &options)?, processor))
 }

@@ -11,11 +11,14 @@ use clap::{Args, ValueEnum};
 use kernels::DType;
 use serde_json::{Map, Value, json};
 use videomae::{
-    ConfigOverrides, Size, VideoMAEConfig,
+    Size, VideoMAEConfig,
     checkpoint::{Architecture, LoadOptions, Recognized, SaveOptions, WeightLoader, save_pretrained},
 };
 
-use crate::weights;
+use crate::{
+    demo,
+    weights::{self, Overrides},
+};
 
 /// Writes a checkpoint as a folder that transformers 4 and 5 load: config.json, model.safetensors and
 /// preprocessor_config.json.
@@ -51,21 +54,8 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "FILE")]
     head_rows: Option<PathBuf>,
 
-    /// Attention heads of the encoder
-    #[arg(long, value_name = "N")]
-    num_heads: Option<usize>,
-
-    /// Attention heads of the decoder
-    #[arg(long, value_name = "N")]
-    decoder_num_heads: Option<usize>,
-
-    /// Frames of a clip
-    #[arg(long, value_name = "N")]
-    num_frames: Option<usize>,
-
-    /// Height and width of a frame
-    #[arg(long, value_name = "N")]
-    image_size: Option<usize>,
+    #[command(flatten)]
+    overrides: Overrides,
 
     /// Write into a folder that is not empty
     #[arg(long)]
@@ -87,7 +77,7 @@ pub(crate) fn run(options: &Convert) -> Result<()> {
     let output = &options.output;
     refuse_full(output, options.force)?;
     let opened = weights::open(&options.input)?;
-    let overrides = options.overrides().or(opened.told);
+    let overrides = options.overrides.options().or(opened.told);
     let rows = options.head_rows.as_deref().map(read_rows).transpose()?;
     let recognized = Recognized::new(&opened.checkpoint, opened.config, &overrides, rows.as_deref())?;
     for assumed in &recognized.assumed {
@@ -126,17 +116,6 @@ pub(crate) fn run(options: &Convert) -> Result<()> {
     let parameters = architecture.num_parameters(&config)?;
     println!("{}: {} of {parameters} parameters", output.display(), architecture.class_name());
     Ok(())
-}
-
-impl Convert {
-    fn overrides(&self) -> ConfigOverrides {
-        ConfigOverrides {
-            num_attention_heads: self.num_heads,
-            decoder_num_attention_heads: self.decoder_num_heads,
-            image_size: self.image_size.map(Size::square),
-            num_frames: self.num_frames,
-        }
-    }
 }
 
 fn refuse_full(output: &Path, force: bool) -> Result<()> {
@@ -222,8 +201,8 @@ fn json_labels(value: &Value) -> Option<Vec<String>> {
 
 /// Name and content of the files that say how frames are prepared.
 fn processors(folder: Option<&Path>, input: &str, image_size: Size) -> Result<Vec<(String, Vec<u8>)>> {
-    if input == crate::checkpoint::DEMO {
-        let content = include_bytes!("../demo/preprocessor_config.json").to_vec();
+    if input == demo::NAME {
+        let content = demo::PROCESSOR.as_bytes().to_vec();
         return Ok(vec![(PROCESSOR_FILES[0].to_owned(), content)]);
     }
     let mut files = Vec::new();

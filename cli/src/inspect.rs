@@ -4,11 +4,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 use videomae::{
-    ConfigOverrides, Size, VideoMAEConfig,
+    VideoMAEConfig,
     checkpoint::{Inspection, Recognized, TensorFacts, inspect},
 };
 
-use crate::weights::{self, Opened};
+use crate::weights::{self, Opened, Overrides};
 
 /// Reads every tensor. The exit code is 1 when something is wrong that matters: tensors that are missing or of another
 /// shape, numbers that are none, parts that were lost.
@@ -18,21 +18,8 @@ pub(crate) struct Inspect {
     #[arg(value_name = "MODEL")]
     model: String,
 
-    /// Attention heads of the encoder, where there is no config.json to tell
-    #[arg(long, value_name = "N")]
-    num_heads: Option<usize>,
-
-    /// Attention heads of the decoder, where there is no config.json to tell
-    #[arg(long, value_name = "N")]
-    decoder_num_heads: Option<usize>,
-
-    /// Frames of a clip, where there is no config.json to tell
-    #[arg(long, value_name = "N")]
-    num_frames: Option<usize>,
-
-    /// Height and width of a frame, where there is no config.json to tell
-    #[arg(long, value_name = "N")]
-    image_size: Option<usize>,
+    #[command(flatten)]
+    overrides: Overrides,
 
     /// Print one JSON object: files, config, assumed, architecture, dialect, tensors, missing, mismatched, extra, uses,
     /// problems
@@ -42,14 +29,8 @@ pub(crate) struct Inspect {
 
 pub(crate) fn run(options: &Inspect) -> Result<()> {
     let opened = weights::open(&options.model)?;
-    let overrides = ConfigOverrides {
-        num_attention_heads: options.num_heads,
-        decoder_num_attention_heads: options.decoder_num_heads,
-        image_size: options.image_size.map(Size::square),
-        num_frames: options.num_frames,
-    };
     let Opened { checkpoint, config, told, .. } = opened;
-    let recognized = Recognized::new(&checkpoint, config, &overrides.or(told), None)?;
+    let recognized = Recognized::new(&checkpoint, config, &options.overrides.options().or(told), None)?;
     let found = inspect(&recognized)?;
     let files: Vec<(&str, String)> = checkpoint.files().collect();
     match options.json {

@@ -8,6 +8,7 @@ mod checkpoint;
 mod classify;
 mod clip;
 mod convert;
+mod demo;
 mod hub;
 mod inspect;
 mod prediction;

@@ -6,10 +6,43 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use clap::Args;
 use indicatif::ProgressBar;
-use videomae::{ConfigOverrides, VideoMAEConfig, checkpoint::Checkpoint};
+use videomae::{ConfigOverrides, Size, VideoMAEConfig, checkpoint::Checkpoint};
 
-use crate::{checkpoint::DEMO, hub};
+use crate::{demo, hub};
+
+/// What neither shapes nor a config.json may tell. Given, it comes before both.
+#[derive(Args)]
+pub(crate) struct Overrides {
+    /// Attention heads of the encoder
+    #[arg(long, value_name = "N")]
+    num_heads: Option<usize>,
+
+    /// Attention heads of the decoder
+    #[arg(long, value_name = "N")]
+    decoder_num_heads: Option<usize>,
+
+    /// Frames of a clip
+    #[arg(long, value_name = "N")]
+    num_frames: Option<usize>,
+
+    /// Height and width of a frame
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
+}
+
+impl Overrides {
+    /// The options of the library.
+    pub(crate) fn options(&self) -> ConfigOverrides {
+        ConfigOverrides {
+            num_attention_heads: self.num_heads,
+            decoder_num_attention_heads: self.decoder_num_heads,
+            image_size: self.image_size.map(Size::square),
+            num_frames: self.num_frames,
+        }
+    }
+}
 
 /// A model that has been opened, and not yet understood.
 pub(crate) struct Opened {
@@ -24,10 +57,8 @@ pub(crate) struct Opened {
 
 /// Opens the demo, a folder, a file of weights, or a model on the hub.
 pub(crate) fn open(name: &str) -> Result<Opened> {
-    if name == DEMO {
-        let config = VideoMAEConfig::from_json_str(include_str!("../demo/config.json"))?;
-        let bytes = include_bytes!("../demo/model.safetensors").as_slice();
-        let checkpoint = Checkpoint::from_bytes(DEMO, bytes)?;
+    if name == demo::NAME {
+        let (config, checkpoint) = demo::open()?;
         let told = ConfigOverrides::default();
         return Ok(Opened { checkpoint, config: Some(config), told, folder: None });
     }
