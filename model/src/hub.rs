@@ -254,11 +254,7 @@ impl<'a> Hub<'a> {
 /// Letters that can neither leave the cache's folder nor change the meaning of an address.
 fn check_name(name: &str) -> Result<()> {
     let is_part = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
-            && !part.starts_with(['.', '-'])
-            && !part.contains("..")
-            && !part.contains("--")
+        listing::is_plain(part) && !part.starts_with('-') && !part.contains("..") && !part.contains("--")
     };
     let parts: Vec<&str> = name.split('/').collect();
     if parts.len() <= 2 && name.len() <= 96 && parts.iter().all(|part| is_part(part)) {
@@ -269,12 +265,7 @@ fn check_name(name: &str) -> Result<()> {
 
 /// A branch, a tag, a commit or `refs/pr/1`.
 fn check_revision(revision: &str) -> Result<()> {
-    let is_step = |step: &str| {
-        !step.is_empty()
-            && step.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
-            && !step.starts_with('.')
-    };
-    if revision.len() <= 200 && revision.split('/').all(is_step) {
+    if revision.len() <= 200 && revision.split('/').all(listing::is_plain) {
         return Ok(());
     }
     Err(Error::input("revision", "a branch, a tag or a commit", format!("{revision:?}")))
