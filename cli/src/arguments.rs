@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Video(crate::video::Video),
     /// List what can run the model on this machine
     Backends(Backends),
+    /// Measure how fast a model runs here, op by op, against the peak of the machine
+    Bench(crate::bench::Bench),
     /// Write a checkpoint of any kind as transformers has it
     Convert(crate::convert::Convert),
     /// Tell what a checkpoint holds, what is wrong with it and what it is good for

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod backends;
+mod bench;
 mod checkpoint;
 mod classify;
 mod clip;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Classify(options) => classify::run(&options),
         Command::Video(options) => video::run(&options),
         Command::Backends(options) => backends::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Convert(options) => convert::run(&options),
         Command::Inspect(options) => inspect::run(&options),
     };

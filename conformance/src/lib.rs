@@ -12,7 +12,6 @@
 pub mod case;
 pub mod fixtures;
 pub mod hash;
-pub mod intercept;
 pub mod report;
 pub mod suites;
 pub mod tap;

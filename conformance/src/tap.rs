@@ -11,10 +11,9 @@ use std::{
 use kernels::{
     AttentionOptions, Backend, Epilogue, LayerNorm, Layout, Linear, PatchGeometry, PatchTargets, Result,
     RowDims, Rows, RowsMut, Stream, Tensor, Write,
+    intercept::{Intercept, Intercepted},
 };
 use videomae::VideoMAEConfig;
-
-use crate::intercept::{Intercept, Intercepted};
 
 /// What one op left behind.
 #[derive(Clone, Debug)]

@@ -38,4 +38,5 @@ mod cuda_disabled;
 mod registry;
 
 pub use kernels_backend::*;
-pub use registry::{BackendInfo, Options, available, open, open_with};
+pub use kernels_cpu::Peak;
+pub use registry::{BackendInfo, Options, available, open, open_with, peak};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kernels_backend::{Backend, Error, Result};
-use kernels_cpu::Isa;
+use kernels_cpu::{Isa, Peak};
 use kernels_reference::ReferenceBackend;
 
 use crate::cuda_disabled as cuda;
@@ -47,6 +47,20 @@ pub fn open_with(name: &str, options: &Options) -> Result<Arc<dyn Backend>> {
             name: name.to_owned(),
             known: Choice::all().iter().map(Choice::name).collect(),
         }),
+    }
+}
+
+/// Prepares to measure the rate of multiply-adds that the backend of this name could reach at all, to state the speed of
+/// a model against; `None` for one whose rate is not known how to measure.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn peak(name: &str, options: &Options) -> Result<Option<Peak>> {
+    open_with(name, options)?;
+    match Choice::parse(name) {
+        Some(Choice::Auto | Choice::BestCpu) => Peak::new(Isa::best(), options.threads).map(Some),
+        Some(Choice::Cpu(isa)) => Peak::new(isa, options.threads).map(Some),
+        _ => Ok(None),
     }
 }
 

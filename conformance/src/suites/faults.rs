@@ -5,14 +5,11 @@ use std::sync::Arc;
 use kernels::{
     Activation, AttentionOptions, Backend, DType, Epilogue, LayerNorm, Layout, Linear, LinearBlock,
     PatchGeometry, PatchTargets, Result, Rows, RowsMut, Stream, Tensor, View, WeightFormat, Write,
+    intercept::{Intercept, Intercepted},
 };
 
 use super::models;
-use crate::{
-    case::Case,
-    intercept::{Intercept, Intercepted},
-    report::Row,
-};
+use crate::{case::Case, report::Row};
 
 /// A mistake an implementation could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,16 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kernels::{Backend, PatchTargets, Stream, Tensor};
+use kernels::{
+    Backend, PatchTargets, Stream, Tensor,
+    intercept::{Intercept, Intercepted},
+};
 use videomae::VideoInputs;
 
-use crate::{
-    case::Case,
-    fixtures::Array,
-    hash,
-    intercept::{Intercept, Intercepted},
-    report::Row,
-};
+use crate::{case::Case, fixtures::Array, hash, report::Row};
 
 /// Runs a case on a backend.
 ///

@@ -1,17 +1,68 @@
-//! A backend wrapped around another, to look at what ops give or to spoil it.
+//! A backend wrapped around another, to time its ops, to look at what they give, or to spoil it.
 //!
-//! An [`Intercept`] overrides the ops it is about; all others go straight through.
+//! An [`Intercept`] overrides what it is about; all else goes straight through.
 
 use std::sync::Arc;
 
-use kernels::{
+use crate::{
     AttentionOptions, Backend, BackwardStream, DType, Epilogue, Error, LayerNorm, Layout, Linear,
-    LinearBlock, PatchGeometry, PatchTargets, Result, Rows, RowsMut, Shape, Stream, Tensor, View,
+    LinearBlock, PatchGeometry, PatchTargets, Result, RowDims, Rows, RowsMut, Shape, Stream, Tensor, View,
     WeightFormat, Write,
 };
 
+/// An op about to run, or that ran.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Call {
+    /// Its name.
+    pub op: &'static str,
+    /// `(rows, in, out)` of a linear layer, `(batch·tokens, num_heads, head_dim)` of an attention; of other ops the
+    /// rows that are written and their width.
+    pub shape: Shape,
+    /// Multiplications and additions of matrix products; zero for ops that make none.
+    pub operations: f64,
+}
+
+impl Call {
+    /// An op that makes no matrix product.
+    fn plain(op: &'static str, rows: usize, width: usize) -> Self {
+        Self { op, shape: Shape::from([rows, width]), operations: 0.0 }
+    }
+
+    fn rows(op: &'static str, dims: RowDims) -> Self {
+        Self::plain(op, dims.total(), dims.width)
+    }
+
+    fn linear(dims: RowDims, linear: &Linear) -> Self {
+        let [rows, inputs, outputs] = [dims.total(), linear.in_features(), linear.out_features()];
+        let operations = 2.0 * rows as f64 * inputs as f64 * outputs as f64;
+        Self { op: "linear", shape: Shape::from([rows, inputs, outputs]), operations }
+    }
+
+    /// Both products of attention; of its probabilities alone, half as much.
+    fn attention(op: &'static str, qkv: &Tensor, options: &AttentionOptions, products: f64) -> Self {
+        let (tokens, width) = match **qkv.shape() {
+            [batch, tokens, width] => (batch * tokens, width / 3),
+            _ => (0, 0),
+        };
+        let per_sample = qkv.shape().get(1).copied().unwrap_or(0);
+        let operations = 2.0 * products * tokens as f64 * per_sample as f64 * width as f64;
+        let head_dim = width / options.num_heads.max(1);
+        Self { op, shape: Shape::from([tokens, options.num_heads, head_dim]), operations }
+    }
+}
+
 /// What to do instead of, before or after an op. `s` is the stream underneath.
 pub trait Intercept: Send + Sync {
+    /// Before any op.
+    fn before(&self, call: &Call) {
+        let _ = call;
+    }
+
+    /// After any op, also one that failed.
+    fn after(&self, call: &Call) {
+        let _ = call;
+    }
+
     /// [`Backend::pack_linear`]
     ///
     /// # Errors
@@ -195,7 +246,7 @@ impl Backend for Intercepted {
 
     fn stream(self: Arc<Self>) -> Result<Box<dyn Stream>> {
         let inner = Arc::clone(&self.inner).stream()?;
-        Ok(Box::new(InterceptedStream { inner, hook: Arc::clone(&self.hook) }))
+        Ok(Box::new(InterceptedStream { inner: Inner::Owned(inner), hook: Arc::clone(&self.hook) }))
     }
 
     fn backward_stream(self: Arc<Self>) -> Result<Box<dyn BackwardStream>> {
@@ -203,43 +254,82 @@ impl Backend for Intercepted {
     }
 }
 
-struct InterceptedStream {
-    inner: Box<dyn Stream>,
+/// The stream underneath: owned, or inside of [`Stream::enter`] lent.
+enum Inner<'a> {
+    Owned(Box<dyn Stream>),
+    Lent(&'a mut dyn Stream),
+}
+
+impl Inner<'_> {
+    fn get(&self) -> &dyn Stream {
+        match self {
+            Self::Owned(stream) => &**stream,
+            Self::Lent(stream) => &**stream,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut dyn Stream {
+        match self {
+            Self::Owned(stream) => &mut **stream,
+            Self::Lent(stream) => &mut **stream,
+        }
+    }
+}
+
+struct InterceptedStream<'a> {
+    inner: Inner<'a>,
     hook: Arc<dyn Intercept>,
 }
 
-impl Stream for InterceptedStream {
+impl InterceptedStream<'_> {
+    fn run(
+        &mut self,
+        call: Call,
+        op: impl FnOnce(&dyn Intercept, &mut dyn Stream) -> Result<()>,
+    ) -> Result<()> {
+        self.hook.before(&call);
+        let result = op(&*self.hook, self.inner.get_mut());
+        self.hook.after(&call);
+        result
+    }
+}
+
+impl Stream for InterceptedStream<'_> {
     fn backend_name(&self) -> &str {
-        self.inner.backend_name()
+        self.inner.get().backend_name()
     }
 
     fn alloc(&mut self, shape: Shape, dtype: DType, layout: Layout) -> Result<Tensor> {
-        self.inner.alloc(shape, dtype, layout)
+        self.inner.get_mut().alloc(shape, dtype, layout)
     }
 
     fn resize(&mut self, tensor: &mut Tensor, shape: Shape) -> Result<()> {
-        self.inner.resize(tensor, shape)
+        self.inner.get_mut().resize(tensor, shape)
     }
 
     fn write(&mut self, src: &View<'_>, dst: &mut Tensor) -> Result<()> {
-        self.inner.write(src, dst)
+        let call = Call::plain("write", 1, src.shape().elements());
+        self.run(call, |_, s| s.write(src, dst))
     }
 
     fn read(&mut self, src: &Tensor, dst: &mut [f32]) -> Result<()> {
-        self.inner.read(src, dst)
+        let call = Call::plain("read", 1, src.shape().elements());
+        self.run(call, |_, s| s.read(src, dst))
     }
 
     fn synchronize(&mut self) -> Result<()> {
-        self.inner.synchronize()
+        self.inner.get_mut().synchronize()
     }
 
-    /// Not the inner stream's: the body must see this one.
     fn enter(&mut self, body: &mut (dyn FnMut(&mut dyn Stream) + Send)) {
-        body(self);
+        let hook = &self.hook;
+        self.inner.get_mut().enter(&mut |inner| {
+            body(&mut InterceptedStream { inner: Inner::Lent(inner), hook: Arc::clone(hook) });
+        });
     }
 
     fn cast(&mut self, src: Rows<'_>, dst: RowsMut<'_>) -> Result<()> {
-        self.hook.cast(&mut *self.inner, src, dst)
+        self.run(Call::rows("cast", dst.dims), |hook, s| hook.cast(s, src, dst))
     }
 
     fn patchify(
@@ -249,7 +339,8 @@ impl Stream for InterceptedStream {
         indices: Option<&Tensor>,
         patches: RowsMut<'_>,
     ) -> Result<()> {
-        self.hook.patchify(&mut *self.inner, pixel_values, geometry, indices, patches)
+        let call = Call::rows("patchify", patches.dims);
+        self.run(call, |hook, s| hook.patchify(s, pixel_values, geometry, indices, patches))
     }
 
     fn gather_rows(
@@ -259,15 +350,17 @@ impl Stream for InterceptedStream {
         write: Write,
         dst: RowsMut<'_>,
     ) -> Result<()> {
-        self.hook.gather_rows(&mut *self.inner, table, indices, write, dst)
+        let call = Call::rows("gather_rows", dst.dims);
+        self.run(call, |hook, s| hook.gather_rows(s, table, indices, write, dst))
     }
 
     fn broadcast_rows(&mut self, row: &Tensor, write: Write, dst: RowsMut<'_>) -> Result<()> {
-        self.hook.broadcast_rows(&mut *self.inner, row, write, dst)
+        let call = Call::rows("broadcast_rows", dst.dims);
+        self.run(call, |hook, s| hook.broadcast_rows(s, row, write, dst))
     }
 
     fn linear(&mut self, x: Rows<'_>, linear: &Linear, epilogue: Epilogue<'_>, y: RowsMut<'_>) -> Result<()> {
-        self.hook.linear(&mut *self.inner, x, linear, epilogue, y)
+        self.run(Call::linear(x.dims, linear), |hook, s| hook.linear(s, x, linear, epilogue, y))
     }
 
     fn layer_norm(
@@ -277,7 +370,7 @@ impl Stream for InterceptedStream {
         y: RowsMut<'_>,
         stats: Option<&mut Tensor>,
     ) -> Result<()> {
-        self.hook.layer_norm(&mut *self.inner, x, norm, y, stats)
+        self.run(Call::rows("layer_norm", y.dims), |hook, s| hook.layer_norm(s, x, norm, y, stats))
     }
 
     fn attention(
@@ -287,7 +380,8 @@ impl Stream for InterceptedStream {
         context: &mut Tensor,
         stats: Option<&mut Tensor>,
     ) -> Result<()> {
-        self.hook.attention(&mut *self.inner, qkv, options, context, stats)
+        let call = Call::attention("attention", qkv, options, 2.0);
+        self.run(call, |hook, s| hook.attention(s, qkv, options, context, stats))
     }
 
     fn attention_probabilities(
@@ -296,11 +390,12 @@ impl Stream for InterceptedStream {
         options: &AttentionOptions,
         probabilities: &mut Tensor,
     ) -> Result<()> {
-        self.hook.attention_probabilities(&mut *self.inner, qkv, options, probabilities)
+        let call = Call::attention("attention_probabilities", qkv, options, 1.0);
+        self.run(call, |hook, s| hook.attention_probabilities(s, qkv, options, probabilities))
     }
 
     fn mean_tokens(&mut self, x: Rows<'_>, y: &mut Tensor) -> Result<()> {
-        self.hook.mean_tokens(&mut *self.inner, x, y)
+        self.run(Call::rows("mean_tokens", x.dims), |hook, s| hook.mean_tokens(s, x, y))
     }
 
     fn patch_targets(
@@ -310,7 +405,8 @@ impl Stream for InterceptedStream {
         indices: &Tensor,
         labels: &mut Tensor,
     ) -> Result<()> {
-        self.hook.patch_targets(&mut *self.inner, pixel_values, targets, indices, labels)
+        let call = Call::rows("patch_targets", Rows::from(&*labels).dims);
+        self.run(call, |hook, s| hook.patch_targets(s, pixel_values, targets, indices, labels))
     }
 
     fn mse_loss(
@@ -320,8 +416,11 @@ impl Stream for InterceptedStream {
         loss: &mut Tensor,
         gradient: Option<&mut Tensor>,
     ) -> Result<()> {
-        self.inner.mse_loss(x, target, loss, gradient)?;
-        self.hook.loss(&mut *self.inner, "mse_loss", x, loss)
+        const OP: &str = "mse_loss";
+        self.run(Call::rows(OP, Rows::from(x).dims), |hook, s| {
+            s.mse_loss(x, target, loss, gradient)?;
+            hook.loss(s, OP, x, loss)
+        })
     }
 
     fn cross_entropy_loss(
@@ -332,8 +431,11 @@ impl Stream for InterceptedStream {
         loss: &mut Tensor,
         gradient: Option<&mut Tensor>,
     ) -> Result<()> {
-        self.inner.cross_entropy_loss(logits, labels, num_items, loss, gradient)?;
-        self.hook.loss(&mut *self.inner, "cross_entropy_loss", logits, loss)
+        const OP: &str = "cross_entropy_loss";
+        self.run(Call::rows(OP, Rows::from(logits).dims), |hook, s| {
+            s.cross_entropy_loss(logits, labels, num_items, loss, gradient)?;
+            hook.loss(s, OP, logits, loss)
+        })
     }
 
     fn bce_with_logits_loss(
@@ -343,7 +445,10 @@ impl Stream for InterceptedStream {
         loss: &mut Tensor,
         gradient: Option<&mut Tensor>,
     ) -> Result<()> {
-        self.inner.bce_with_logits_loss(logits, targets, loss, gradient)?;
-        self.hook.loss(&mut *self.inner, "bce_with_logits_loss", logits, loss)
+        const OP: &str = "bce_with_logits_loss";
+        self.run(Call::rows(OP, Rows::from(logits).dims), |hook, s| {
+            s.bce_with_logits_loss(logits, targets, loss, gradient)?;
+            hook.loss(s, OP, logits, loss)
+        })
     }
 }
