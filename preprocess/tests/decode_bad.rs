@@ -67,7 +67,7 @@ fn files_that_are_no_video_are_named_for_what_they_are() {
         ),
         (
             b"RIFF\0\0\0\0AVI LIST",
-            "not supported: AVI (MP4, MOV, Matroska and WebM are what is supported); convert it with: \
+            "not supported: AVI (MP4, MOV, Matroska, WebM and GIF are what is supported); convert it with: \
              ffmpeg -i clip.mp4 -c:v libx264 -pix_fmt yuv420p clip-h264.mp4",
         ),
         (

@@ -9,6 +9,7 @@
 
 mod choice;
 mod ffmpeg;
+mod gif;
 mod h264;
 mod libav;
 mod limits;
@@ -136,8 +137,8 @@ pub fn open_video_with(path: impl AsRef<Path>, options: VideoOptions) -> Result<
 fn builtin(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let mut source = Source::new(sniff::open_file(path).map_err(io)?).map_err(io)?;
-    let container = sniff::container(path, &mut source)?;
-    let (name, track) = match container {
+    let (name, track) = match sniff::container(path, &mut source)? {
+        Container::Gif => return gif::open(path, options),
         Container::Mp4 => ("mp4", Track::read(&mut source)),
         Container::Matroska => {
             ("matroska", matroska::read(sniff::open_file(path).map_err(io)?, &options.limits))
@@ -213,6 +214,19 @@ pub fn read_clips(reader: &mut dyn VideoReader, clips: &[Vec<usize>]) -> Result<
         Frames::new(clip.iter().flat_map(frame).copied().collect(), clip.len(), height, width)
     };
     clips.iter().map(take).collect()
+}
+
+/// The frames to decode for `indices`: ascending, each once.
+fn distinct(path: &Path, indices: &[usize], num_frames: usize) -> Result<Vec<usize>> {
+    let mut wanted = indices.to_vec();
+    wanted.sort_unstable();
+    wanted.dedup();
+    match wanted.last() {
+        Some(&index) if index >= num_frames => {
+            Err(Error::FrameIndex { path: path.to_owned(), index, num_frames })
+        }
+        _ => Ok(wanted),
+    }
 }
 
 /// How to make a file that can be read.

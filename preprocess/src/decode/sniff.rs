@@ -18,6 +18,7 @@ pub(super) fn open_file(path: &Path) -> std::io::Result<File> {
 
 /// Containers that the decoders of this crate know.
 pub(super) enum Container {
+    Gif,
     Mp4,
     Matroska,
 }
@@ -40,8 +41,11 @@ pub(super) fn container(path: &Path, source: &mut Source) -> Result<Container> {
     if start.starts_with(b"\x1a\x45\xdf\xa3") {
         return Ok(Container::Matroska);
     }
+    if start.starts_with(b"GIF87a") || start.starts_with(b"GIF89a") {
+        return Ok(Container::Gif);
+    }
     if let Some(container) = other_container(&start) {
-        let what = format!("{container} (MP4, MOV, Matroska and WebM are what is supported)");
+        let what = format!("{container} (MP4, MOV, Matroska, WebM and GIF are what is supported)");
         return Err(Error::UnsupportedVideo { path: path.to_owned(), what, fix: conversion_hint(path) });
     }
     Err(not_video(other_kind(&start)))
@@ -52,7 +56,6 @@ fn other_container(start: &[u8]) -> Option<&'static str> {
     let at = |offset: usize, bytes: &[u8]| start.get(offset..).is_some_and(|rest| rest.starts_with(bytes));
     let signatures = [
         ("AVI", at(0, b"RIFF") && at(8, b"AVI ")),
-        ("GIF", at(0, b"GIF8")),
         ("Flash video", at(0, b"FLV\x01")),
         ("Ogg", at(0, b"OggS")),
         ("Windows media", at(0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")),

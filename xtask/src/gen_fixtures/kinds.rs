@@ -86,6 +86,12 @@ pub(crate) const KINDS: &[Kind] = &[
         sources: &["fixtures/clips", "xtask/python/fixtures/kept.py"],
     },
     Kind {
+        key: "pictures",
+        name: "pictures",
+        transformers_4: false,
+        sources: &["xtask/python/fixtures/pictures.py"],
+    },
+    Kind {
         key: "processor",
         name: "processor",
         transformers_4: false,

@@ -22,7 +22,7 @@ use self::program::Program;
 use self::report::Report;
 use super::supervise::supervise;
 use super::yuv::{Colour, Picture, RgbFrame, YuvFrame};
-use super::{Limits, Orientation, VideoInfo, VideoOptions, VideoReader};
+use super::{Limits, Orientation, VideoInfo, VideoOptions, VideoReader, distinct};
 use crate::{Error, Result};
 
 /// Reads frames through the program.
@@ -125,13 +125,7 @@ impl VideoReader for FfmpegReader {
     }
 
     fn read_pictures(&mut self, indices: &[usize], each: &mut dyn FnMut(usize, &Picture)) -> Result<()> {
-        let mut wanted = indices.to_vec();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let num_frames = self.info.num_frames;
-        if let Some(&index) = wanted.iter().find(|&&index| index >= num_frames) {
-            return Err(Error::FrameIndex { path: self.info.path.clone(), index, num_frames });
-        }
+        let wanted = distinct(&self.info.path, indices, self.info.num_frames)?;
         let (width, height, format) = (self.info.width, self.info.height, self.format);
         let missing = |decoded, cause| Error::FramesMissing {
             path: self.info.path.clone(),
