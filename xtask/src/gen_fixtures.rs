@@ -2,9 +2,10 @@
 //!
 //! Python (`xtask/python/gen_fixtures.py`) computes; this side decides what is stale, moves finished sets into
 //! `fixtures/`, keeps the manifest and, with `--check`, compares instead of moving. A run that is interrupted
-//! keeps the sets it finished.
+//! keeps the sets it finished. Last comes a check that makes nothing, [`converted`].
 
 mod compare;
+mod converted;
 mod kinds;
 pub(crate) mod manifest;
 
@@ -33,7 +34,8 @@ pub(crate) struct Options {
     /// Make also what is up to date
     #[arg(long)]
     force: bool,
-    /// Only these: a kind (`models`) or one set (`models/mean-pooling`); may be repeated
+    /// Only these: a kind (`models`), one set (`models/mean-pooling`), or `converted`, the check that transformers
+    /// loads what `videomae convert` writes; may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 }
@@ -102,6 +104,12 @@ impl Session<'_> {
             if !stale.is_empty() {
                 self.make(kind, &sources, &stale, options.check)?;
             }
+        }
+        if options.only.is_empty() || options.only.iter().any(|name| name == converted::NAME) {
+            unmatched.retain(|name| name != converted::NAME);
+            let sets: Vec<_> = self.manifest.sets.keys().cloned().collect();
+            let folder = self.scratch.join(converted::NAME);
+            converted::check(self.workspace, self.environment()?, &folder, &sets)?;
         }
         ensure!(unmatched.is_empty(), "--only: no fixtures named {}", unmatched.join(", "));
         Ok(())
@@ -192,19 +200,20 @@ impl Session<'_> {
 
     /// The script with the arguments that every call shares.
     fn script(&mut self, kind: &Kind) -> Result<Command> {
-        let environment = match self.environment.take() {
-            Some(environment) => environment,
-            None => Environment::open(self.workspace)?,
-        };
+        let environment = self.environment()?;
         let script = "gen_fixtures.py";
-        let command = if kind.transformers_4 {
-            environment.script_with_transformers_4(script)
-        } else {
-            Ok(environment.script(script))
+        let mut command = match kind.transformers_4 {
+            true => environment.script_with_transformers_4(script)?,
+            false => environment.script(script),
         };
-        self.environment = Some(environment);
-        let mut command = command?;
         command.args(["--kind", kind.name]);
         Ok(command)
+    }
+
+    fn environment(&mut self) -> Result<&Environment> {
+        if self.environment.is_none() {
+            self.environment = Some(Environment::open(self.workspace)?);
+        }
+        self.environment.as_ref().context("the environment was just opened")
     }
 }

@@ -47,13 +47,18 @@ pub(crate) const KINDS: &[Kind] = &[
         key: "checkpoints",
         name: "checkpoints",
         transformers_4: false,
-        sources: &["xtask/python/fixtures/building.py", "xtask/python/fixtures/checkpoints.py"],
+        sources: &[
+            "xtask/python/fixtures/batches.py",
+            "xtask/python/fixtures/building.py",
+            "xtask/python/fixtures/checkpoints.py",
+        ],
     },
     Kind {
         key: "checkpoints of transformers 4",
         name: "checkpoints",
         transformers_4: true,
         sources: &[
+            "xtask/python/fixtures/batches.py",
             "xtask/python/fixtures/building.py",
             "xtask/python/fixtures/checkpoints.py",
             "xtask/python/requirements-transformers-4.txt",
@@ -63,7 +68,11 @@ pub(crate) const KINDS: &[Kind] = &[
         key: "original",
         name: "original",
         transformers_4: false,
-        sources: &["xtask/python/fixtures/building.py", "xtask/python/fixtures/original.py"],
+        sources: &[
+            "xtask/python/fixtures/batches.py",
+            "xtask/python/fixtures/building.py",
+            "xtask/python/fixtures/original.py",
+        ],
     },
     Kind {
         key: "scripts",
