@@ -94,11 +94,21 @@ fn sound_without_video_and_other_codecs_are_refused_by_name() {
     let fix = "convert it with: ffmpeg -i clip.mp4 -c:v libx264 -pix_fmt yuv420p clip-h264.mp4";
     assert_eq!(
         message(&fixture("mpeg4.mp4")),
-        format!("not supported: MPEG-4 part 2 (\"mp4v\") in MP4 (H.264 is what is supported); {fix}")
+        format!(
+            "not supported: MPEG-4 part 2 (\"mp4v\") in MP4 (H.264, HEVC and VP9 are what is supported); {fix}"
+        )
     );
     assert_eq!(
         message(&fixture("high_422.mp4")),
         format!("not supported: h264 (High 4:2:2): 4:2:2 with 8 bits a sample (only 4:2:0 with 8 is); {fix}")
+    );
+    assert_eq!(
+        message(&fixture("hevc_444.mp4")),
+        format!("not supported: hevc (Rext): 4:4:4 with 8 bits a sample (only 4:2:0 with 8 or 10 is); {fix}")
+    );
+    assert_eq!(
+        message(&fixture("vp9_444.webm")),
+        format!("not supported: vp9 (Profile 1): another format than 4:2:0; {fix}")
     );
 }
 
@@ -106,12 +116,49 @@ fn sound_without_video_and_other_codecs_are_refused_by_name() {
 fn other_codecs_in_matroska_are_refused_by_name_and_a_cut_file_says_so() {
     assert_eq!(
         message(&fixture("vp8.webm")),
-        "not supported: V_VP8 (H.264 is what is supported); \
+        "not supported: V_VP8 (H.264, HEVC and VP9 are what is supported); \
          convert it with: ffmpeg -i clip.mp4 -c:v libx264 -pix_fmt yuv420p clip-h264.mp4"
     );
     let bytes = fixture("high_b_frames.mkv");
     let text = message(&bytes[..bytes.len() * 2 / 3]);
     assert!(text.starts_with("damaged matroska file: "), "{text}");
+}
+
+#[test]
+fn a_track_that_changes_its_codec_is_refused() {
+    let mut bytes = fixture("hevc_b_frames.mp4");
+    let entry = find(&bytes, b"hvc1") - 4;
+    bytes[entry..entry + 4].copy_from_slice(b"avc1");
+    assert_eq!(message(&bytes), "damaged mp4 file: the sample description has no avcC box");
+    bytes[entry..entry + 4].copy_from_slice(b"vp09");
+    assert_eq!(message(&bytes), "damaged mp4 file: the header of a frame is damaged");
+}
+
+#[test]
+fn a_picture_without_its_slices_is_an_error_and_those_before_it_are_not() {
+    let bytes = fixture("vp9_key_frames.mp4");
+    let (_directory, path) = file(&bytes);
+    let mut reader = open_video(&path).unwrap();
+    let whole = read_frames(&mut *reader, &[0, 1]).unwrap();
+    // Frame 2 is overwritten with the marker bits of another codec: its header cannot be read.
+    let second = position(&bytes, 2);
+    let mut damaged = bytes.clone();
+    damaged[second] = 0;
+    let (_directory, path) = file(&damaged);
+    let mut reader = open_video(&path).unwrap();
+    assert_eq!(read_frames(&mut *reader, &[0, 1]).unwrap(), whole);
+    let error = read_frames(&mut *reader, &[0, 1, 2]).unwrap_err().to_string();
+    let expected = "2 of 3 frames could be decoded: coded picture 2: the header of a frame is damaged";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+/// Where sample `index` of an MP4 file with a single chunk starts.
+fn position(bytes: &[u8], index: usize) -> usize {
+    let word = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize;
+    // After version and flags: the one size for all (0) and the count, then sizes; the count, then chunk offsets.
+    let sizes = find(bytes, b"stsz") + 12;
+    assert_eq!(word(find(bytes, b"stco") + 4), 1, "one chunk");
+    word(find(bytes, b"stco") + 8) + (0..index).map(|sample| word(sizes + 4 * sample)).sum::<usize>()
 }
 
 #[test]
@@ -205,7 +252,7 @@ fn a_table_that_promises_more_samples_than_bytes_is_refused() {
 }
 
 /// A clip of every kind of container and coding, small enough to damage hundreds of times.
-const VICTIMS: [&str; 8] = [
+const VICTIMS: [&str; 14] = [
     "baseline.mp4",
     "main_cavlc.mp4",
     "fragmented.mp4",
@@ -214,6 +261,12 @@ const VICTIMS: [&str; 8] = [
     "two_keyframes.mov",
     "high_b_frames.mkv",
     "vp8.webm",
+    "hevc_b_frames.mp4",
+    "hevc_open_gop.mkv",
+    "hevc_in_band.mp4",
+    "hevc_10_bit.mp4",
+    "vp9_hidden.webm",
+    "vp9_key_frames.mp4",
 ];
 
 proptest! {

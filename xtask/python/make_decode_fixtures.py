@@ -2,16 +2,19 @@
 
 Usage: python make_decode_fixtures.py OUT
 
-Writes OUT/*.mp4 (and .mov, .mkv, .webm) and OUT/expected.json: for each clip the number of frames, the size as shown, the frame rate and
-the SHA-256 of each frame's RGB bytes, as PyAV (that is, FFmpeg) decodes them. PyAV does not turn pictures by the display
-matrix; this is done here with numpy. Pictures are synthetic: moving gradients, a moving box and noise.
+Writes OUT/*.mp4 (and .mov, .mkv, .webm) and OUT/expected.json: for each clip the number of frames, the size as shown
+and the SHA-256 of each frame's RGB bytes, as PyAV (that is, FFmpeg) decodes them. PyAV does not turn pictures by the
+display matrix; this is done here with numpy. Where FFmpeg's conversion to RGB is only approached (more than 8 bits, an
+odd number of rows), the hashes are of the planes, samples of two bytes with the low one first, and OUT/*.npy has the
+RGB of the first frames. Pictures are synthetic: moving gradients, a moving box and noise.
 
-The bytes of the clips depend on the version of x264 inside PyAV, which is recorded; the committed clips are not made
-again unless a case is added.
+The bytes of the clips depend on the versions of x264, x265 and libvpx inside PyAV, which is recorded; the committed
+clips are not made again unless a case is added.
 """
 
 import hashlib
 import io
+import itertools
 import json
 import struct
 import sys
@@ -40,7 +43,7 @@ def picture(index, width, height):
 
 
 def encode(params="", frames=FRAMES, size=(WIDTH, HEIGHT), times=None, tags=None, container=None, codec="libx264",
-           pixel_format="yuv420p", profile=None, file_format="mp4", preset="medium"):
+           pixel_format="yuv420p", profile=None, file_format="mp4", preset="medium", tag=None):
     """Encodes the scene; returns the bytes of the file."""
     options = container or {}
     if file_format != "mp4":
@@ -57,6 +60,15 @@ def encode(params="", frames=FRAMES, size=(WIDTH, HEIGHT), times=None, tags=None
             stream.options = {"preset": preset, "crf": "24", "threads": "1", "x264-params": params}
             if profile:
                 stream.options = {**stream.options, "profile": profile}
+        if codec == "libx265":
+            # One thread, or the bytes would depend on the machine; no message with the version and options.
+            quiet = "log-level=none:pools=none:frame-threads=1:info=0"
+            stream.options = {"preset": preset, "crf": "24", "x265-params": f"{quiet}:{params}".rstrip(":")}
+        if codec == "libvpx-vp9":
+            asked = dict(pair.split("=") for pair in params.split(":") if pair)
+            stream.options = {"threads": "1", "crf": "30", "b": "0", **asked}
+        if tag:
+            stream.codec_context.codec_tag = tag
         for name, value in (tags or {}).items():
             setattr(stream.codec_context, name, value)
         for index in range(frames):
@@ -158,6 +170,27 @@ def upright(rgb):
     return rgb
 
 
+# Frames whose RGB is kept as it is.
+KEPT_FRAMES = 2
+
+
+def expected_planes(data):
+    """What FFmpeg decodes, before it becomes RGB; and the RGB of the first frames."""
+    hashes, kept = [], []
+    with av.open(io.BytesIO(data)) as source:
+        for frame in source.decode(video=0):
+            digest = hashlib.sha256()
+            sample = 2 if "10" in frame.format.name else 1
+            for plane in frame.planes:
+                rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+                digest.update(np.ascontiguousarray(rows[:, : plane.width * sample]).tobytes())
+            hashes.append(digest.hexdigest())
+            if len(kept) < KEPT_FRAMES:
+                kept.append(frame.to_ndarray(format="rgb24"))
+            size = {"width": frame.width, "height": frame.height}
+    return {"frames": len(hashes), **size, "planes": True, "sha256": hashes}, np.stack(kept)
+
+
 def cases():
     """Name, file and turn of every clip."""
     b_frames = "bframes=3:b-adapt=0:b-pyramid=normal:keyint=12:min-keyint=12:scenecut=0"
@@ -207,18 +240,121 @@ def cases():
     yield "constrained_intra.mp4", encode(constrained, frames=30, size=(98, 98)), upright
 
 
+def without_parameter_sets(data):
+    """Empties the list of parameter sets beside the samples, so that those inside the samples are all there is."""
+    return patch(data, (*STSD, ), data.index(b"hvcC") + 4 + 22 - find_box(data, STSD)[0], b"\0")
+
+
+def repacked(data, change):
+    """Muxes VP9 again, each sample replaced by those that `change` makes of its number and bytes."""
+    target = io.BytesIO()
+    options = {"fflags": "+bitexact"}
+    with av.open(io.BytesIO(data)) as source, av.open(target, "w", format="matroska", options=options) as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        time = 0
+        for number, packet in enumerate(packet for packet in source.demux(video=0) if packet.size):
+            for payload in change(number, bytes(packet)):
+                new = av.Packet(payload)
+                new.pts = new.dts = time
+                new.time_base, new.stream, new.is_keyframe = packet.time_base, stream, packet.is_keyframe
+                output.mux(new)
+                time += 1000 // RATE
+    return target.getvalue()
+
+
+def with_repeats(data, repeats):
+    """Adds samples of VP9 that show what is in a slot of references: from sample number to slot."""
+    # Frame marker, profile 0, show_existing_frame, and the slot.
+    again = {number: [bytes([0b1000_1000 | slot])] for number, slot in repeats.items()}
+    return repacked(data, lambda number, payload: [payload, *again.get(number, [])])
+
+
+def with_hidden_alone(data):
+    """Gives hidden frames of VP9 samples of their own, as old programs wrote them."""
+
+    def change(_, payload):
+        marker = payload[-1]
+        if marker >> 5 != 0b110:
+            return [payload]
+        count, size = (marker & 7) + 1, (marker >> 3 & 3) + 1
+        index = payload[-1 - count * size : -1]
+        sizes = [int.from_bytes(index[at : at + size], "little") for at in range(0, count * size, size)]
+        starts = [sum(sizes[:number]) for number in range(count)]
+        return [payload[start : start + size] for start, size in zip(starts, sizes)]
+
+    return repacked(data, change)
+
+
+def hevc_cases():
+    """Name and file of every HEVC clip that is compared as RGB."""
+    def hevc(params="", **options):
+        return encode(params, codec="libx265", tag=options.pop("tag", "hvc1"), **options)
+
+    b_frames = "bframes=3:b-adapt=0:b-pyramid=1:keyint=12:min-keyint=12:scenecut=0"
+    open_gop = hevc(b_frames + ":open-gop=1", frames=30)
+    yield "hevc_b_frames.mp4", hevc(b_frames + ":open-gop=0")
+    yield "hevc_open_gop.mp4", open_gop
+    yield "hevc_open_gop.mkv", hevc(b_frames + ":open-gop=1", frames=30, file_format="matroska", tag=None)
+    # The leading pictures of the first key picture refer to pictures cut off.
+    yield "hevc_cut_at_open_keyframe.mp4", remux(open_gop, 9)
+    yield "hevc_cut_before_keyframe.mp4", remux(open_gop, 5)
+    # Leading pictures that can be decoded.
+    yield "hevc_radl.mov", hevc(b_frames + ":open-gop=0:radl=2", frames=30, file_format="mov")
+    yield "hevc_layers.mp4", hevc(b_frames + ":temporal-layers=3")
+    yield "hevc_cropped.mp4", hevc(size=(70, 50), frames=8)
+    # x265 needs a thread pool for slices, and crashes without.
+    yield "hevc_multi_slice.mp4", hevc("pools=1:slices=2:bframes=2:ctu=16", size=(64, 96), frames=8)
+    yield "hevc_bt709_full.mp4", hevc("colormatrix=bt709:range=full", frames=8)
+    in_band = hevc(b_frames + ":repeat-headers=1", tag="hev1")
+    yield "hevc_in_band.mp4", without_parameter_sets(in_band)
+
+
+def vp9_cases():
+    """Name and file of every VP9 clip that is compared as RGB."""
+    def vp9(params="", **options):
+        return encode(params, codec="libvpx-vp9", **{"file_format": "webm", **options})
+
+    # Two samples hold a hidden picture before the one that is shown.
+    hidden = vp9("auto-alt-ref=1:lag-in-frames=25:deadline=realtime:cpu-used=5:crf=-1:b=60000", frames=40)
+    yield "vp9_hidden.webm", hidden
+    yield "vp9_hidden_alone.mkv", with_hidden_alone(hidden)
+    yield "vp9_shown_again.mkv", with_repeats(hidden, {3: 0, 20: 2, 39: 1})
+    yield "vp9_key_frames.mp4", vp9("g=7:lag-in-frames=0", file_format="mp4")
+    yield "vp9_odd_width.webm", vp9(size=(61, 46), frames=8)
+    yield "vp9_bt709_full.webm", vp9(frames=8, tags={"colorspace": 1, "color_range": 2})
+
+
+def planes_cases():
+    """Name and file of every clip whose planes are compared."""
+    deep = {"pixel_format": "yuv420p10le", "frames": 8}
+    yield "hevc_10_bit.mp4", encode("bframes=2", codec="libx265", tag="hvc1", **deep)
+    tags = "chromaloc=2:range=full:colormatrix=bt2020nc"
+    yield "hevc_10_bit_top_left.mp4", encode(tags, codec="libx265", tag="hvc1", **deep)
+    yield "vp9_odd_height.webm", encode(codec="libvpx-vp9", file_format="webm", size=(62, 45), frames=8)
+
+
 def main():
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
     clips = {}
-    for name, data, turn in cases():
+    upright_cases = ((name, data, upright) for name, data in itertools.chain(hevc_cases(), vp9_cases()))
+    for name, data, turn in itertools.chain(cases(), upright_cases):
         clips[name] = expected(data, turn)
         (out / name).write_bytes(data)
+        print(f"{name}: {len(data)} bytes, {clips[name]['frames']} frames", flush=True)
+    for name, data in planes_cases():
+        clips[name], kept = expected_planes(data)
+        (out / name).write_bytes(data)
+        np.save(out / f"{Path(name).stem}.npy", kept)
         print(f"{name}: {len(data)} bytes, {clips[name]['frames']} frames", flush=True)
     # Files that have to be refused; what they lack is plain from the name.
     (out / "audio_only.mp4").write_bytes(audio_only())
     (out / "mpeg4.mp4").write_bytes(encode(codec="mpeg4", frames=3))
     (out / "vp8.webm").write_bytes(encode(codec="libvpx", frames=3, file_format="webm"))
+    full_chroma = {"frames": 3, "pixel_format": "yuv444p"}
+    vp9_444 = encode("profile=1", codec="libvpx-vp9", file_format="webm", **full_chroma)
+    (out / "vp9_444.webm").write_bytes(vp9_444)
+    (out / "hevc_444.mp4").write_bytes(encode(codec="libx265", tag="hvc1", **full_chroma))
     (out / "high_422.mp4").write_bytes(encode("", frames=3, pixel_format="yuv422p"))
     versions = {"av": av.__version__, **{name: ".".join(map(str, v)) for name, v in av.library_versions.items()}}
     document = {"made_by": "xtask/python/make_decode_fixtures.py", "versions": versions, "clips": clips}

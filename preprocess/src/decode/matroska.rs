@@ -12,9 +12,10 @@ use matroska_demuxer::{
     DemuxError, Frame, MatrixCoefficients, MatroskaFile, Range, TrackEntry, TrackType, Video,
 };
 
-use super::mp4::{Description, NoTrack, Sample, Shown, Track, leaf};
+use super::mp4::leaf;
 use super::supervise::{Reporter, supervise};
-use super::{Limits, Orientation};
+use super::track::{Configuration, Description, NoTrack, Sample, Shown, Track};
+use super::{Limits, Orientation, SUPPORTED};
 
 /// Reads the first video track.
 pub(super) fn read(file: File, limits: &Limits) -> Result<Track, NoTrack> {
@@ -109,16 +110,19 @@ fn description(entry: &TrackEntry) -> Result<Description, NoTrack> {
     if entry.content_encodings().is_some_and(|encodings| !encodings.is_empty()) {
         return Err(NoTrack::Unsupported(format!("{codec} with its blocks compressed or encrypted")));
     }
-    if codec != "V_MPEG4/ISO/AVC" {
-        return Err(NoTrack::Unsupported(format!("{codec} (H.264 is what is supported)")));
-    }
-    let configuration = entry.codec_private().ok_or_else(|| "the track has no CodecPrivate".to_owned())?;
+    let private = || entry.codec_private().ok_or_else(|| "the track has no CodecPrivate".to_owned());
+    let (coding, configuration) = match codec {
+        "V_MPEG4/ISO/AVC" => (b"avc1", Configuration::Avc(leaf(private()?)?)),
+        "V_MPEGH/ISO/HEVC" => (b"hvc1", Configuration::Hevc(leaf(private()?)?)),
+        "V_VP9" => (b"vp09", Configuration::None),
+        _ => return Err(NoTrack::Unsupported(format!("{codec} ({SUPPORTED})"))),
+    };
     let video = entry.video().ok_or_else(|| "the video track has no size".to_owned())?;
     let side = |pixels: u64| u16::try_from(pixels).unwrap_or(0);
     Ok(Description {
-        coding: *b"avc1",
+        coding: *coding,
         size: (side(video.pixel_width().get()), side(video.pixel_height().get())),
-        avc: Some(leaf(configuration)?),
+        configuration,
         colour: colour(video),
     })
 }

@@ -1,24 +1,31 @@
 //! Video files to frames.
 //!
 //! A backend implements [`VideoReader`]: it knows a container and a codec, numbers the frames as a player shows them,
-//! and gives pictures as YUV planes. Turning them into RGB, and turning sideways pictures upright, is done here, in
-//! one place for all backends, so that the result does not depend on the backend.
+//! and gives pictures as YUV planes, with as many bits a sample as were coded. Turning them into RGB, and turning
+//! sideways pictures upright, is done here, in one place for all backends, so that the result does not depend on the
+//! backend.
 //!
-//! [`Decoder`] picks the backend: the decoders of this crate, in pure Rust, or for what they do not know the `ffmpeg`
-//! program, named by `VIDEOMAE_FFMPEG` or found in `PATH`.
+//! [`Decoder`] picks the backend: the decoders of this crate, in pure Rust, which know H.264, HEVC and VP9 in MP4, MOV,
+//! Matroska and WebM, and GIF; or for what they do not know the `ffmpeg` program, named by `VIDEOMAE_FFMPEG` or found
+//! in `PATH`.
 
 mod choice;
 mod ffmpeg;
 mod gif;
 mod h264;
+mod hevc;
 mod libav;
 mod limits;
 mod matroska;
 mod mp4;
+mod nal;
 mod orientation;
+mod reader;
 mod rgb;
 mod sniff;
 mod supervise;
+mod track;
+mod vp9;
 mod yuv;
 
 use std::path::{Path, PathBuf};
@@ -26,11 +33,15 @@ use std::path::{Path, PathBuf};
 pub use self::choice::Decoder;
 pub use self::limits::Limits;
 pub use self::orientation::Orientation;
-pub use self::yuv::{Colour, Matrix, Picture, RgbFrame, YuvFrame};
+pub use self::yuv::{Colour, Matrix, Picture, RgbFrame, Siting, YuvFrame};
 
-use self::h264::H264Reader;
-use self::mp4::{NoTrack, Source, Track};
+use self::h264::H264;
+use self::hevc::Hevc;
+use self::mp4::Source;
+use self::reader::{Codec, TrackReader};
 use self::sniff::Container;
+use self::track::{NoTrack, Track};
+use self::vp9::Vp9;
 use crate::sample::union;
 use crate::{Error, Frames, Result};
 
@@ -152,15 +163,24 @@ fn builtin(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
         }
     })?;
     let coding = track.descriptions[0].coding;
-    if h264::CODINGS.contains(&&coding) {
-        return Ok(Box::new(H264Reader::new(path, source, track, options)?));
+    if H264::CODINGS.contains(&&coding) {
+        return Ok(Box::new(TrackReader::<H264>::new(path, source, track, options)?));
+    }
+    if Hevc::CODINGS.contains(&&coding) {
+        return Ok(Box::new(TrackReader::<Hevc>::new(path, source, track, options)?));
+    }
+    if Vp9::CODINGS.contains(&&coding) {
+        return Ok(Box::new(TrackReader::<Vp9>::new(path, source, track, options)?));
     }
     Err(Error::UnsupportedVideo {
         path: path.to_owned(),
-        what: format!("{} in MP4 (H.264 is what is supported)", sniff::codec_name(coding)),
+        what: format!("{} in MP4 ({SUPPORTED})", sniff::codec_name(coding)),
         fix: conversion_hint(path),
     })
 }
+
+/// What [`builtin`] knows, for messages about what it does not know.
+const SUPPORTED: &str = "H.264, HEVC and VP9 are what is supported";
 
 /// Decodes the frames `indices`, in that order and as often as they are named, to RGB.
 ///
@@ -194,7 +214,8 @@ pub fn read_frames(reader: &mut dyn VideoReader, indices: &[usize]) -> Result<Fr
 /// Writes a picture as RGB, `(height, width, 3)`.
 fn to_rgb(picture: &Picture, target: &mut [u8]) {
     match picture {
-        Picture::Yuv(frame) => rgb::yuv_to_rgb(frame, target),
+        Picture::Yuv(frame) => rgb::yuv_to_rgb(frame, 8, Siting::CENTRE, target),
+        Picture::DeepYuv { frame, bit_depth, siting } => rgb::yuv_to_rgb(frame, *bit_depth, *siting, target),
         Picture::Rgb(frame) => target.copy_from_slice(&frame.data),
     }
 }

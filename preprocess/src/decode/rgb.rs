@@ -10,14 +10,37 @@
 //! B = clip(Y' + (U8·c_bu >> 16))
 //! ```
 //!
-//! One case is not FFmpeg's: for an odd number of rows it takes another path, which interpolates chroma with whatever
-//! filter the calling program chose, so that its own tools disagree. Here such a picture is converted like the others.
-//! H.264 comes to it only when a container cuts off a single row.
+//! With 8 bits and an even number of rows this is FFmpeg's result to the last bit. Deeper pictures, and those with an
+//! odd number of rows, go another way there: chroma is interpolated, with whatever filter the calling program chose, so
+//! that FFmpeg's own tools disagree, and samples are rounded to 8 bits before they are looked up in tables. Here the
+//! filter is the bilinear one (of PyAV and torchcodec), on the numbers above with their fraction: every byte is within
+//! 4 levels of theirs when the width is even. For an odd width they interpolate chroma for each pixel, and not for each
+//! pair as otherwise; that is not done here.
 //!
 //! The usual formula in floating point differs from this on half of all bytes, by up to 3. Every factor and every
 //! product's upper half fits in 16 bits, so that the compiler can use the multiply-high instructions.
 
-use super::yuv::{Colour, Matrix, YuvFrame};
+use super::yuv::{Colour, Matrix, Siting, YuvFrame};
+
+/// A sample of a plane.
+pub(crate) trait Sample: Copy {
+    /// The sample in eighths of one of 256 levels: 11 bits, as many as the arithmetic has room for.
+    fn eighths(self, bit_depth: u32) -> i16;
+}
+
+impl Sample for u8 {
+    fn eighths(self, _bit_depth: u32) -> i16 {
+        i16::from(self) * 8
+    }
+}
+
+impl Sample for u16 {
+    fn eighths(self, bit_depth: u32) -> i16 {
+        // Levels beyond the depth, which no decoder should give, would not fit.
+        let highest = ((1u32 << bit_depth) - 1) as Self;
+        ((u32::from(self.min(highest)) << 11) >> bit_depth) as i16
+    }
+}
 
 /// Fixed-point factors for one matrix and range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,58 +80,122 @@ impl Coefficients {
     }
 }
 
+/// Converts a picture into `rgb`, `(height, width, 3)`. Where chroma lies matters only for pictures whose chroma is
+/// interpolated.
+pub(crate) fn yuv_to_rgb<S: Sample>(frame: &YuvFrame<S>, bit_depth: u32, siting: Siting, rgb: &mut [u8]) {
+    assert_eq!(rgb.len(), frame.width * frame.height * 3, "the target holds the picture");
+    let factors = Coefficients::new(frame.colour);
+    let interpolate = bit_depth > 8 || frame.height % 2 == 1;
+    let mut chroma = ChromaRow { between_columns: interpolate && siting.x == 0, ..ChromaRow::default() };
+    let mut luma_eighths = Vec::with_capacity(frame.width);
+    let luma_rows = frame.y.chunks_exact(frame.width).zip(rgb.chunks_exact_mut(3 * frame.width));
+    let mut filled = None;
+    for (row, (luma, target)) in luma_rows.enumerate() {
+        let rows = if interpolate {
+            ChromaRows::between(row, frame.height, siting)
+        } else {
+            ChromaRows::nearest(row, frame.height, frame.interlaced)
+        };
+        if filled.replace(rows) != Some(rows) {
+            chroma.fill(frame, bit_depth, rows, &factors);
+        }
+        luma_eighths.clear();
+        luma_eighths.extend(luma.iter().map(|luma| luma.eighths(bit_depth)));
+        convert_row(&luma_eighths, &chroma, &factors, target);
+    }
+}
+
+/// The rows of chroma samples that serve a row of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ChromaRows {
+    first: usize,
+    second: usize,
+    /// The weight of the second, in units of 2^-12.
+    weight: i32,
+}
+
+impl ChromaRows {
+    const WHOLE: i32 = 1 << 12;
+
+    /// One row of chroma serves two rows of pixels; in an interlaced picture, two of its own field.
+    fn nearest(row: usize, height: usize, interlaced: bool) -> Self {
+        // Cropping by the container may leave the last chroma row of a field to the other field's last row of pixels.
+        let last = height.div_ceil(2).saturating_sub(1);
+        let row = if interlaced { row / 4 * 2 + row % 2 } else { row / 2 };
+        Self { first: row.min(last), second: row.min(last), weight: 0 }
+    }
+
+    /// The two rows on both sides of a row of pixels, when chroma is stretched to the height: of an odd number of
+    /// rows, the last chroma row serves as much as the others.
+    fn between(row: usize, height: usize, siting: Siting) -> Self {
+        let rows = height.div_ceil(2);
+        let middle = (row as f64 + 0.5) * rows as f64 / height as f64;
+        let position = middle - 0.25 - f64::from(siting.y) / 4.0;
+        let position = position.clamp(0.0, (rows - 1) as f64);
+        let first = position as usize;
+        let weight = ((position - first as f64) * f64::from(Self::WHOLE)).round() as i32;
+        Self { first, second: (first + 1).min(rows - 1), weight }
+    }
+
+    fn mix(self, first: i16, second: i16) -> i16 {
+        let sum = i32::from(first) * (Self::WHOLE - self.weight) + i32::from(second) * self.weight;
+        (sum / Self::WHOLE) as i16
+    }
+}
+
 /// What a row of chroma samples adds to red, green and blue.
 #[derive(Default)]
 struct ChromaRow {
+    /// The samples lie in the left columns, a quarter of their distance from the middle of the two pixels they serve.
+    between_columns: bool,
+    u: Vec<i16>,
+    v: Vec<i16>,
     r: Vec<i16>,
     g: Vec<i16>,
     b: Vec<i16>,
 }
 
-/// Converts a picture into `rgb`, `(height, width, 3)`.
-pub(crate) fn yuv_to_rgb(frame: &YuvFrame, rgb: &mut [u8]) {
-    assert_eq!(rgb.len(), frame.width * frame.height * 3, "the target holds the picture");
-    let factors = Coefficients::new(frame.colour);
-    let half_width = frame.width.div_ceil(2);
-    let mut chroma = ChromaRow::default();
-    let luma_rows = frame.y.chunks_exact(frame.width).zip(rgb.chunks_exact_mut(3 * frame.width));
-    let mut filled = None;
-    // Cropping by the container may leave the last chroma row of a field to the other field's last row of pixels.
-    let last = frame.height.div_ceil(2).saturating_sub(1);
-    for (row, (luma, target)) in luma_rows.enumerate() {
-        let chroma_row = chroma_row(row, frame.interlaced).min(last);
-        if filled.replace(chroma_row) != Some(chroma_row) {
-            let range = chroma_row * half_width..(chroma_row + 1) * half_width;
-            chroma.fill(&frame.u[range.clone()], &frame.v[range], &factors);
-        }
-        convert_row(luma, &chroma, &factors, target);
-    }
-}
-
-/// Which row of chroma samples serves a row of pixels: in an interlaced picture, that of its own field.
-fn chroma_row(row: usize, interlaced: bool) -> usize {
-    if interlaced { row / 4 * 2 + row % 2 } else { row / 2 }
-}
-
 impl ChromaRow {
-    fn fill(&mut self, u: &[u8], v: &[u8], factors: &Coefficients) {
-        let centred = |sample: &u8| i16::from(*sample) * 8 - 1024;
+    fn fill<S: Sample>(
+        &mut self,
+        frame: &YuvFrame<S>,
+        bit_depth: u32,
+        rows: ChromaRows,
+        factors: &Coefficients,
+    ) {
+        let width = frame.width.div_ceil(2);
+        // Centred on the level of grey, in eighths.
+        let centred = |plane: &[S], target: &mut Vec<i16>| {
+            let row = |index: usize| plane[index * width..][..width].iter().map(|s| s.eighths(bit_depth));
+            target.clear();
+            if rows.weight == 0 {
+                target.extend(row(rows.first).map(|sample| sample - 1024));
+            } else {
+                let pairs = row(rows.first).zip(row(rows.second));
+                target.extend(pairs.map(|(first, second)| rows.mix(first, second) - 1024));
+            }
+            if self.between_columns {
+                for column in 1..width {
+                    target[column - 1] = (3 * target[column - 1] + target[column]) >> 2;
+                }
+            }
+        };
+        centred(&frame.u, &mut self.u);
+        centred(&frame.v, &mut self.v);
         self.r.clear();
-        self.r.extend(v.iter().map(|v| high(centred(v), factors.rv)));
+        self.r.extend(self.v.iter().map(|&v| high(v, factors.rv)));
         self.b.clear();
-        self.b.extend(u.iter().map(|u| high(centred(u), factors.bu)));
+        self.b.extend(self.u.iter().map(|&u| high(u, factors.bu)));
         self.g.clear();
-        self.g.extend(
-            u.iter().zip(v).map(|(u, v)| high(centred(u), factors.gu) + high(centred(v), factors.gv)),
-        );
+        self.g.extend(self.u.iter().zip(&self.v).map(|(&u, &v)| high(u, factors.gu) + high(v, factors.gv)));
     }
 }
 
-fn convert_row(y: &[u8], chroma: &ChromaRow, factors: &Coefficients, row: &mut [u8]) {
+fn convert_row(y: &[i16], chroma: &ChromaRow, factors: &Coefficients, row: &mut [u8]) {
     let terms = chroma.r.iter().zip(&chroma.g).zip(&chroma.b);
     for ((luma, pixels), ((&r, &g), &b)) in y.chunks(2).zip(row.chunks_mut(6)).zip(terms) {
         for (&y, pixel) in luma.iter().zip(pixels.chunks_exact_mut(3)) {
-            let y = high(i16::from(y) * 8 - factors.offset, factors.y);
+            let y = high(y - factors.offset, factors.y);
             pixel[0] = clip(y + r);
             pixel[1] = clip(y + g);
             pixel[2] = clip(y + b);
@@ -160,7 +247,7 @@ mod tests {
     #[test]
     fn every_byte_of_every_matrix_and_range_follows_the_formula_at_awkward_sizes() {
         let matrices = [Matrix::Bt601, Matrix::Bt709, Matrix::Fcc, Matrix::Smpte240m, Matrix::Bt2020];
-        for (width, height) in [(1usize, 1usize), (2, 2), (3, 5), (16, 2), (17, 3), (64, 48), (340, 6)] {
+        for (width, height) in [(1usize, 2usize), (2, 2), (3, 6), (16, 2), (17, 4), (64, 48), (340, 6)] {
             for (case, matrix) in matrices.into_iter().enumerate() {
                 for full_range in [false, true] {
                     let chroma = width.div_ceil(2) * height.div_ceil(2);
@@ -178,7 +265,7 @@ mod tests {
                         interlaced: false,
                     };
                     let mut rgb = vec![0; width * height * 3];
-                    yuv_to_rgb(&frame, &mut rgb);
+                    yuv_to_rgb(&frame, 8, Siting::CENTRE, &mut rgb);
                     assert_eq!(rgb, naive(&frame), "{width}×{height} {matrix:?} full range {full_range}");
                 }
             }
@@ -193,7 +280,7 @@ mod tests {
         let (y, u, v) = (bytes(width * height, 97), bytes(12, 59), bytes(12, 131));
         let frame = YuvFrame { width, height, y, u, v, colour: Colour::default(), interlaced: true };
         let mut rgb = vec![0; width * height * 3];
-        yuv_to_rgb(&frame, &mut rgb);
+        yuv_to_rgb(&frame, 8, Siting::CENTRE, &mut rgb);
         for field in 0..2 {
             let rows = |plane: &[u8], stride: usize| {
                 plane.chunks(stride).skip(field).step_by(2).flatten().copied().collect::<Vec<_>>()

@@ -5,6 +5,15 @@
 pub enum Picture {
     /// As almost every codec has it.
     Yuv(YuvFrame),
+    /// As codecs for a high dynamic range have it.
+    DeepYuv {
+        /// The picture.
+        frame: YuvFrame<u16>,
+        /// Bits in a sample, 9 to 16; the highest level is a power of two less one.
+        bit_depth: u32,
+        /// Where chroma samples lie.
+        siting: Siting,
+    },
     /// As GIF and still images have it.
     Rgb(RgbFrame),
 }
@@ -14,7 +23,29 @@ impl Picture {
     pub fn size(&self) -> (usize, usize) {
         match self {
             Self::Yuv(frame) => (frame.width, frame.height),
+            Self::DeepYuv { frame, .. } => (frame.width, frame.height),
             Self::Rgb(frame) => (frame.width, frame.height),
+        }
+    }
+
+    /// Says what the samples mean; RGB needs no words.
+    pub(crate) fn tagged(mut self, colour: Colour) -> Self {
+        match &mut self {
+            Self::Yuv(frame) => frame.colour = colour,
+            Self::DeepYuv { frame, .. } => frame.colour = colour,
+            Self::Rgb(_) => {}
+        }
+        self
+    }
+
+    /// Keeps the top left `width × height` pixels of a picture in YUV, as containers ask for.
+    pub(crate) fn crop(self, width: usize, height: usize) -> Self {
+        match self {
+            Self::Yuv(frame) => Self::Yuv(frame.crop(width, height)),
+            Self::DeepYuv { frame, bit_depth, siting } => {
+                Self::DeepYuv { frame: frame.crop(width, height), bit_depth, siting }
+            }
+            Self::Rgb(frame) => Self::Rgb(frame),
         }
     }
 }
@@ -30,22 +61,23 @@ pub struct RgbFrame {
     pub data: Vec<u8>,
 }
 
-/// One decoded picture, 8-bit YUV 4:2:0: a luma sample per pixel, a pair of chroma samples per 2×2 pixels.
+/// One decoded picture, YUV 4:2:0: a luma sample per pixel, a pair of chroma samples per 2×2 pixels; 8 bits a sample
+/// unless said otherwise.
 ///
 /// Decoding is normative, so every correct decoder gives the same planes; turning them into RGB is not, and is done
 /// in one place for all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct YuvFrame {
+pub struct YuvFrame<S = u8> {
     /// Pixels in a row.
     pub width: usize,
     /// Rows of pixels.
     pub height: usize,
     /// Luma, `height · width`.
-    pub y: Vec<u8>,
+    pub y: Vec<S>,
     /// Blue difference, `⌈height/2⌉ · ⌈width/2⌉`.
-    pub u: Vec<u8>,
+    pub u: Vec<S>,
     /// Red difference, as large as `u`.
-    pub v: Vec<u8>,
+    pub v: Vec<S>,
     /// How the samples are to be understood.
     pub colour: Colour,
     /// Even and odd rows were taken at different times, and chroma rows belong to one or the other.
@@ -59,6 +91,22 @@ pub struct Colour {
     pub matrix: Matrix,
     /// Luma covers 0 to 255 and not 16 to 235.
     pub full_range: bool,
+}
+
+/// Where a chroma sample lies within the 2×2 pixels that it serves, in halves of a pixel from the top left one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Siting {
+    /// 0 for the left column, 1 for the middle.
+    pub x: u8,
+    /// 0 for the upper row, 1 for the middle, 2 for the lower row.
+    pub y: u8,
+}
+
+impl Siting {
+    /// In the middle, also what a stream that does not say means to FFmpeg, except in H.264 and HEVC.
+    pub const CENTRE: Self = Self { x: 1, y: 1 };
+    /// Between the two pixels of the left column, as H.264 and HEVC have it by default.
+    pub const LEFT: Self = Self { x: 0, y: 1 };
 }
 
 /// The weights of red, green and blue in luma, named as in ISO/IEC 23091-2.
@@ -93,13 +141,27 @@ impl Matrix {
     }
 }
 
-impl YuvFrame {
+impl<S: Copy> YuvFrame<S> {
+    /// Joins planes if they have the sizes of 4:2:0, on which everything later relies.
+    ///
+    /// # Errors
+    /// When they have not.
+    pub(crate) fn from_planes((width, height): (usize, usize), planes: [Vec<S>; 3]) -> Result<Self, String> {
+        let chroma = width.div_ceil(2) * height.div_ceil(2);
+        let sizes = planes.each_ref().map(Vec::len);
+        if width == 0 || height == 0 || sizes != [width * height, chroma, chroma] {
+            return Err(format!("planes of {sizes:?} samples for {width}×{height} pixels"));
+        }
+        let [y, u, v] = planes;
+        Ok(Self { width, height, y, u, v, colour: Colour::default(), interlaced: false })
+    }
+
     /// Keeps the top left `width × height` pixels.
     pub(crate) fn crop(self, width: usize, height: usize) -> Self {
         if (width, height) == (self.width, self.height) {
             return self;
         }
-        let plane = |data: &[u8], stride: usize, width: usize, height: usize| {
+        let plane = |data: &[S], stride: usize, width: usize, height: usize| {
             data.chunks_exact(stride).take(height).flat_map(|row| &row[..width]).copied().collect()
         };
         let stride = self.width.div_ceil(2);

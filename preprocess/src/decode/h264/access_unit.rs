@@ -1,7 +1,9 @@
 //! Access units: the NAL units of one coded picture, as MP4 stores them.
 
-use super::bits::{Bits, unescape};
 use super::sps::Fields;
+use crate::decode::mp4::Checked;
+use crate::decode::nal::{self, Bits, unescape};
+use crate::decode::reader::{Entry, Role};
 
 /// NAL unit types this crate tells apart (H.264, table 7-1).
 const SLICE: u8 = 1;
@@ -21,21 +23,24 @@ impl<'a> AccessUnit<'a> {
     ///
     /// # Errors
     /// When a length reaches past the sample.
-    pub(super) fn split(sample: &'a [u8], length_size: usize) -> Result<Self, String> {
-        let mut nals = Vec::new();
-        let mut rest = sample;
-        // FFmpeg ignores a tail too short for a length, which some muxers leave as padding.
-        while let Some((length, after)) = rest.split_at_checked(length_size) {
-            let length = length.iter().fold(0usize, |value, &byte| value << 8 | usize::from(byte));
-            let Some((nal, next)) = after.split_at_checked(length) else {
-                return Err(format!("a NAL unit of {length} bytes, {} are left", after.len()));
-            };
-            if !nal.is_empty() {
-                nals.push(nal);
-            }
-            rest = next;
-        }
-        Ok(Self { nals })
+    pub(super) fn split(sample: &'a [u8], length_size: usize) -> Checked<Self> {
+        Ok(Self { nals: nal::split(sample, length_size)? })
+    }
+
+    /// What the other pictures have to do with this one.
+    pub(super) fn role(&self) -> Role {
+        let entry = if self.is_idr() {
+            Entry::Clean
+        } else if self.is_recovery_point() {
+            // A leading picture may be referred to by one that is shown later: the standard forbids it only in HEVC.
+            Entry::Doubtful
+        } else {
+            Entry::No
+        };
+        let has_parameters = self.nals.iter().any(|nal| matches!(nal_type(nal), SPS | PPS));
+        let disposable = self.is_disposable() && !has_parameters;
+        // Which pictures refer to what is not told before their slices are decoded, hence any may be a leading one.
+        Role { entry, disposable, layer: 0, leading: true, shown: true }
     }
 
     /// An instantaneous refresh: nothing after it refers to anything before it.
@@ -44,14 +49,13 @@ impl<'a> AccessUnit<'a> {
     }
 
     /// Decoding may start here although it is no IDR picture: an I picture, or one announced by a recovery point.
-    pub(super) fn is_recovery_point(&self) -> bool {
-        self.is_idr()
-            || self.nals.iter().any(|nal| nal_type(nal) == SEI && has_recovery_point(nal))
+    fn is_recovery_point(&self) -> bool {
+        self.nals.iter().any(|nal| nal_type(nal) == SEI && has_recovery_point(nal))
             || self.slices().all(is_intra) && self.slices().next().is_some()
     }
 
     /// No other picture refers to this one.
-    pub(super) fn is_disposable(&self) -> bool {
+    fn is_disposable(&self) -> bool {
         self.slices().all(|nal| nal[0] >> 5 & 3 == 0)
     }
 
@@ -66,7 +70,7 @@ impl<'a> AccessUnit<'a> {
     pub(super) fn write_annex_b(&self, target: &mut Vec<u8>) {
         for nal in &self.nals {
             if matches!(nal_type(nal), SLICE..=IDR_SLICE | SPS | PPS) {
-                write_nal(nal, target);
+                nal::write(nal, target);
             }
         }
     }
@@ -77,12 +81,6 @@ impl<'a> AccessUnit<'a> {
             kind == SLICE || kind == IDR_SLICE || PARTITIONS.contains(&kind)
         })
     }
-}
-
-/// Appends one NAL unit after a start code.
-pub(super) fn write_nal(nal: &[u8], target: &mut Vec<u8>) {
-    target.extend_from_slice(&[0, 0, 0, 1]);
-    target.extend_from_slice(nal);
 }
 
 /// The type of a NAL unit that has at least its header byte.
@@ -138,12 +136,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_past_the_sample_is_an_error() {
-        let unit = AccessUnit::split(&[0, 2, 0x65, 1, 0, 0, 0, 1, 0x09], 2).unwrap();
-        assert_eq!(unit.nals, [&[0x65, 1][..], &[9]]);
-        assert!(unit.is_idr() && !unit.is_disposable());
-        let error = AccessUnit::split(&[0, 0, 0, 5, 0x65], 4).err();
-        assert_eq!(error.as_deref(), Some("a NAL unit of 5 bytes, 1 are left"));
+    fn an_instantaneous_refresh_is_a_clean_entry_and_not_disposable() {
+        let role = AccessUnit { nals: vec![&[0x65, 1], &[9]] }.role();
+        assert_eq!((role.entry, role.disposable), (Entry::Clean, false));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The sequence parameter set: picture size, sample format and colour, known before anything is decoded.
 
-use super::bits::{Bits, unescape};
+use crate::decode::nal::{Bits, unescape};
 
 /// What this crate needs of a sequence parameter set (H.264, 7.3.2.1.1 and E.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use mp4_atom::Elst;
 
-use super::samples::Sample;
+use crate::decode::track::{Sample, Shown};
 
 /// The frames of the video as a player shows them.
 ///
@@ -36,15 +36,6 @@ pub(crate) fn shown_samples(samples: &[Sample], edits: Option<&Elst>, rates: Tim
         shown.extend(by_time[from..to.max(from)].iter().take(room).map(shown_from(shift)));
     }
     shown
-}
-
-/// One frame of the video.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shown {
-    /// Which coded picture it is, in decoding order.
-    pub(crate) sample: u32,
-    /// When it is shown, in units of the track's timescale.
-    pub(crate) time: i64,
 }
 
 /// An edit list may show samples again and again; this is sixty hours at 30 frames a second, and 100 MB of entries.

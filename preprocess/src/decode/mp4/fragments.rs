@@ -3,7 +3,7 @@
 use mp4_atom::{Tfdt, Tfhd, Trex, Trun};
 
 use super::boxes::{Checked, Extent, child, children, leaf, leaf_of};
-use super::samples::Sample;
+use crate::decode::track::Sample;
 
 /// Collects the samples of one track over all fragments.
 #[derive(Debug)]

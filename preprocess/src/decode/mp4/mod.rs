@@ -8,63 +8,15 @@ mod edits;
 mod fragments;
 mod samples;
 
-use mp4_atom::{Avcc, Colr, Elst, Mdhd, Mvhd, Tkhd};
+use mp4_atom::{Colr, Elst, Mdhd, Mvhd, Tkhd};
 
 pub(crate) use boxes::{Checked, Source, leaf};
-pub(crate) use edits::Shown;
-pub(crate) use samples::Sample;
 
 use self::boxes::{box_at, child, children, descend, leaf_of, name};
 use self::edits::{Timescales, shown_samples};
 use self::fragments::Fragments;
 use super::orientation::Orientation;
-
-/// The video track of a file.
-#[derive(Debug)]
-pub(crate) struct Track {
-    /// The kind of file.
-    pub(crate) container: &'static str,
-    /// The kind of each sample description: `avc1`, `hvc1`, …
-    pub(crate) descriptions: Vec<Description>,
-    /// All coded pictures, in decoding order.
-    pub(crate) samples: Vec<Sample>,
-    /// The frames, in the order they are shown.
-    pub(crate) shown: Vec<Shown>,
-    /// Ticks a second of the sample times.
-    pub(crate) timescale: u32,
-    /// How the picture is turned for display; `None` when it is not a multiple of 90 degrees.
-    pub(crate) orientation: Option<Orientation>,
-}
-
-/// How the samples that refer to it were coded.
-#[derive(Debug, Default)]
-pub(crate) struct Description {
-    /// The four-character code of the coding.
-    pub(crate) coding: [u8; 4],
-    /// Width and height by the container.
-    pub(crate) size: (u16, u16),
-    /// Parameter sets and the size of the NAL unit lengths, for H.264.
-    pub(crate) avc: Option<Avcc>,
-    /// Colour matrix (ISO/IEC 23091-2 code) and whether the range is full.
-    pub(crate) colour: Option<(u16, Option<bool>)>,
-}
-
-/// Why a file gave no track.
-#[derive(Debug)]
-pub(crate) enum NoTrack {
-    /// Something in the file is wrong.
-    Damaged(String),
-    /// The file is sound but the kind of its video is not known here.
-    Unsupported(String),
-    /// The file is sound but has no video; the kinds of tracks it has.
-    NoVideo(Vec<String>),
-}
-
-impl From<String> for NoTrack {
-    fn from(detail: String) -> Self {
-        Self::Damaged(detail)
-    }
-}
+use super::track::{Configuration, Description, NoTrack, Shown, Track};
 
 /// Names of boxes that can start an MP4 or MOV file.
 const FIRST_BOXES: [&[u8; 4]; 13] = [
@@ -113,16 +65,6 @@ impl Track {
             timescale: media.timescale,
             orientation: Orientation::from_matrices(&header.matrix, &movie.matrix),
         })
-    }
-}
-
-impl Track {
-    /// When each frame is shown, in seconds after the first.
-    pub(crate) fn times(&self) -> Vec<f64> {
-        let first = self.shown.first().map_or(0, |frame| frame.time);
-        let seconds =
-            |frame: &Shown| frame.time.saturating_sub(first) as f64 / f64::from(self.timescale.max(1));
-        self.shown.iter().map(seconds).collect()
     }
 }
 
@@ -201,7 +143,8 @@ fn description(coding: [u8; 4], entry: &[u8]) -> Checked<Description> {
     for item in children(entry.get(FIXED..).ok_or_else(short)?) {
         let (kind, body) = item?;
         match &kind {
-            b"avcC" => result.avc = Some(leaf(body)?),
+            b"avcC" => result.configuration = Configuration::Avc(leaf(body)?),
+            b"hvcC" => result.configuration = Configuration::Hevc(leaf(body)?),
             b"colr" => result.colour = colour(body),
             _ => {}
         }

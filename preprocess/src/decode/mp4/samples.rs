@@ -3,23 +3,7 @@
 use mp4_atom::{Co64, Ctts, Stco, Stsc, Stss, Stsz, StszSamples, Stts};
 
 use super::boxes::{Checked, leaf_of};
-
-/// One coded picture, in decoding order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sample {
-    /// Where its bytes start in the file.
-    pub(crate) offset: u64,
-    /// How many they are.
-    pub(crate) size: u32,
-    /// When it is decoded, in units of the track's timescale.
-    pub(crate) dts: i64,
-    /// When it is shown, in the same units.
-    pub(crate) cts: i64,
-    /// The container says that decoding can start here.
-    pub(crate) sync: bool,
-    /// Which sample description applies, from 1.
-    pub(crate) description: u32,
-}
+use crate::decode::track::Sample;
 
 /// Joins the tables of an `stbl` box into one list.
 ///

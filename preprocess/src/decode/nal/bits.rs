@@ -1,18 +1,18 @@
-//! Bits and Exp-Golomb codes of H.264 headers.
+//! Bits and Exp-Golomb codes of H.264 and HEVC headers.
 
 /// Reads bits, most significant first, out of a NAL unit payload whose escape bytes have been removed.
-pub(super) struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     bytes: &'a [u8],
     position: usize,
 }
 
 impl<'a> Bits<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
     /// One bit; `None` past the end.
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    pub(crate) fn flag(&mut self) -> Option<bool> {
         let byte = self.bytes.get(self.position / 8)?;
         let bit = byte >> (7 - self.position % 8) & 1;
         self.position += 1;
@@ -20,16 +20,16 @@ impl<'a> Bits<'a> {
     }
 
     /// An unsigned number of `count` bits, at most 32.
-    pub(super) fn number(&mut self, count: u32) -> Option<u32> {
+    pub(crate) fn number(&mut self, count: u32) -> Option<u32> {
         (0..count).try_fold(0, |value, _| Some(value << 1 | u32::from(self.flag()?)))
     }
 
     /// An unsigned Exp-Golomb code, `ue(v)` (H.264, 9.1).
-    pub(super) fn unsigned(&mut self) -> Option<u32> {
+    pub(crate) fn unsigned(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
             zeros += 1;
-            // Codes with more zeros do not fit the syntax elements of H.264.
+            // Codes with more zeros do not fit the syntax elements of either standard.
             if zeros > 31 {
                 return None;
             }
@@ -38,7 +38,7 @@ impl<'a> Bits<'a> {
     }
 
     /// A signed Exp-Golomb code, `se(v)` (H.264, 9.1.1).
-    pub(super) fn signed(&mut self) -> Option<i32> {
+    pub(crate) fn signed(&mut self) -> Option<i32> {
         let code = i64::from(self.unsigned()?);
         let magnitude = (code + 1) / 2;
         i32::try_from(if code % 2 == 1 { magnitude } else { -magnitude }).ok()
@@ -46,7 +46,7 @@ impl<'a> Bits<'a> {
 }
 
 /// Removes the emulation prevention bytes: in `00 00 03` the 3 is no data (H.264, 7.4.1.1).
-pub(super) fn unescape(payload: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(payload: &[u8]) -> Vec<u8> {
     let mut zeros = 0;
     let mut plain = Vec::with_capacity(payload.len());
     for &byte in payload {
