@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use kernels::WeightFormat;
 use videomae_preprocess::{
     VideoOptions,
     decode::Decoder,
@@ -61,6 +62,11 @@ pub(crate) struct Classify {
     /// Threads of a CPU backend [default: RAYON_NUM_THREADS, or one per core]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Precision of the linear layers: f32, bf16 (half the memory) or int8 (a quarter; scores differ a little, and labels
+    /// rarely); f16 on the backend "reference" only
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub(crate) dtype: WeightFormat,
 
     /// Labels to print, most likely first
     #[arg(long, value_name = "K", default_value = "5")]

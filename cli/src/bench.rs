@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::ProgressBar;
-use kernels::{Backend, Peak, intercept::Intercepted, stopwatch::Stopwatch};
+use kernels::{Backend, Peak, WeightFormat, intercept::Intercepted, stopwatch::Stopwatch};
 use videomae::{
     Session, VideoInputs, VideoMAEConfig, VideoMAEForVideoClassification,
     checkpoint::{Architecture, FreshWeights, LoadOptions},
@@ -39,6 +39,11 @@ pub(crate) struct Bench {
     /// Threads of a CPU backend [default: RAYON_NUM_THREADS, or one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+
+    /// Precision of the linear layers: f32, bf16 (half the memory) or int8 (a quarter; scores differ a little, and labels
+    /// rarely); f16 on the backend "reference" only
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dtype: WeightFormat,
 
     /// Clips of a forward
     #[arg(long, value_name = "B", default_value = "1")]
@@ -82,7 +87,7 @@ pub(crate) fn run(options: &Bench) -> Result<()> {
     let report = Report {
         model: options.model.clone(),
         backend: bench.session.backend_name().to_owned(),
-        dtype: bench.model.dtype().to_string(),
+        dtype: bench.model.format().to_string(),
         threads: peak.as_ref().map(Peak::threads),
         shape: bench.shape,
         load: load.map(|load| load.as_secs_f64()),
@@ -108,15 +113,16 @@ fn open(
         "large" => VideoMAEConfig::large(),
         "huge" => VideoMAEConfig::huge(),
         name => {
-            let loaded = checkpoint::load(name, options.revision.as_deref(), backend, progress)?;
+            let loaded =
+                checkpoint::load(name, options.revision.as_deref(), backend, options.dtype, progress)?;
             return Ok((loaded.model, false));
         }
     };
     // As many labels as Kinetics-400 has, and the pooling of the published classifiers.
     let config = VideoMAEConfig { use_mean_pooling: true, ..config }.with_num_labels(400);
     let weights = FreshWeights::new(&config, Architecture::VideoClassification, 0)?;
-    let (model, _) =
-        VideoMAEForVideoClassification::from_weights(config, &weights, backend, &LoadOptions::default())?;
+    let options = LoadOptions { format: options.dtype, ..LoadOptions::default() };
+    let (model, _) = VideoMAEForVideoClassification::from_weights(config, &weights, backend, &options)?;
     Ok((model, true))
 }
 

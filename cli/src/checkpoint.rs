@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use kernels::Backend;
+use kernels::{Backend, WeightFormat};
 use videomae::{
     VideoMAEForVideoClassification,
     checkpoint::{LoadOptions, LoadReport},
@@ -24,13 +24,15 @@ pub(crate) fn load(
     name: &str,
     revision: Option<&str>,
     backend: Arc<dyn Backend>,
+    format: WeightFormat,
     progress: &ProgressBar,
 ) -> Result<Loaded> {
+    let options = LoadOptions { format, ..LoadOptions::default() };
     let ((model, report), processor) = if name == demo::NAME {
-        load_demo(backend)?
+        load_demo(backend, &options)?
     } else {
         let path = hub::folder(name, revision, progress)?;
-        let loaded = VideoMAEForVideoClassification::from_pretrained(&path, backend, &LoadOptions::default());
+        let loaded = VideoMAEForVideoClassification::from_pretrained(&path, backend, &options);
         (loaded.map_err(|error| hint(&path, error))?, processor(&path)?)
     };
     if report.is_notable() {
@@ -41,11 +43,11 @@ pub(crate) fn load(
 
 fn load_demo(
     backend: Arc<dyn Backend>,
+    options: &LoadOptions,
 ) -> Result<((VideoMAEForVideoClassification, LoadReport), VideoMAEImageProcessor)> {
     let (config, weights) = demo::open()?;
     let processor = VideoMAEImageProcessor::from_json(demo::PROCESSOR)?;
-    let options = LoadOptions::default();
-    Ok((VideoMAEForVideoClassification::from_weights(config, &weights, backend, &options)?, processor))
+    Ok((VideoMAEForVideoClassification::from_weights(config, &weights, backend, options)?, processor))
 }
 
 /// The image processor's file, or the video processor's where a folder has only that; both do the same to a frame.

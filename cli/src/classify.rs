@@ -64,7 +64,7 @@ impl Classifier {
     fn open(options: &Classify, progress: &ProgressBar) -> Result<Self> {
         let backend = checkpoint::backend(&options.backend, options.threads)?;
         let Loaded { model, processor } =
-            checkpoint::load(&options.model, options.revision.as_deref(), backend, progress)?;
+            checkpoint::load(&options.model, options.revision.as_deref(), backend, options.dtype, progress)?;
         let session = model.session()?;
         let processing = Processing::new(processor, &options.processing, model.config())?;
         let sampler = options.sampling.sampler(model.config().num_frames);

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use kernels::{Backend, DType};
+use kernels::{Backend, DType, WeightFormat};
 use serde::Deserialize;
 use videomae::{
     Labels, ProblemType, Session, VideoInputs, VideoMAEConfig, VideoMAEForPreTraining,
@@ -211,7 +211,8 @@ impl Case {
         inputs: &VideoInputs<'_>,
         loss: Option<&Loss>,
     ) -> videomae::Result<Outputs> {
-        let options = LoadOptions { dtype: self.dtype, ..LoadOptions::default() };
+        let format = WeightFormat::of(self.dtype).expect("fixtures are made of floats");
+        let options = LoadOptions { format, ..LoadOptions::default() };
         let mut outputs = Outputs::default();
         match self.model {
             Model::Bare => {

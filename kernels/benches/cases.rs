@@ -11,7 +11,10 @@ use crate::meter::Case;
 
 /// Every op.
 pub(crate) fn all() -> Vec<Case> {
-    let mut cases: Vec<_> = LINEAR.iter().map(linear).collect();
+    let mut cases = Vec::new();
+    for format in [WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8] {
+        cases.extend(LINEAR.iter().map(|layer| linear(layer, format)));
+    }
     // Encoder; pre-training encoder (90 % masked); decoder; one sixth of a clip with the heads of the huge model.
     for (tokens, num_heads, head_dim) in [(1568, 12, 64), (160, 12, 64), (1568, 6, 64), (256, 16, 80)] {
         cases.push(attention(tokens, num_heads, head_dim));
@@ -94,11 +97,11 @@ fn spread(backend: &Arc<dyn Backend>, count: usize, bound: usize) -> Tensor {
     integers(backend, [1, count], &indices)
 }
 
-fn packed(backend: &Arc<dyn Backend>, inputs: usize, outputs: usize) -> Linear {
+fn packed(backend: &Arc<dyn Backend>, inputs: usize, outputs: usize, format: WeightFormat) -> Linear {
     let (weight, bias) = (noise(inputs * outputs), noise(outputs));
     let weight = View::f32([outputs, inputs], &weight).expect("as many numbers");
     let bias = View::f32([outputs], &bias).ok();
-    backend.pack_linear(&[LinearBlock { weight, bias }], WeightFormat::F32).expect("memory for a bench")
+    backend.pack_linear(&[LinearBlock { weight, bias }], format).expect("memory for a bench")
 }
 
 /// A case whose op runs inside the thread pool, as in a model.
@@ -109,6 +112,7 @@ where
 {
     Case {
         op,
+        format: WeightFormat::F32,
         shape,
         operations,
         prepare: Box::new(move |backend| {
@@ -121,7 +125,7 @@ where
     }
 }
 
-fn linear(&Layer { rows: count, inputs, outputs, ref kind }: &Layer) -> Case {
+fn linear(&Layer { rows: count, inputs, outputs, ref kind }: &Layer, format: WeightFormat) -> Case {
     let layout = match kind {
         Kind::Qkv => Layout::Heads { num_heads: outputs / 3 / 64 },
         _ => Layout::Rows,
@@ -129,15 +133,17 @@ fn linear(&Layer { rows: count, inputs, outputs, ref kind }: &Layer) -> Case {
     let write = if matches!(kind, Kind::Residual) { Write::Accumulate } else { Write::Replace };
     let activation = if matches!(kind, Kind::Gelu) { Activation::Gelu } else { Activation::Identity };
     let operations = Some(2.0 * (count * inputs * outputs) as f64);
-    case("linear", format!("{count}x{inputs}x{outputs}"), operations, move |backend, s| {
-        let linear = packed(backend, inputs, outputs);
+    let shape = format!("{count}x{inputs}x{outputs}");
+    let case = case("linear", shape, operations, move |backend, s| {
+        let linear = packed(backend, inputs, outputs, format);
         let x = rows(s, [1, count, inputs]);
         let mut y = tensor(s, [1, count, outputs], layout);
         move |s| {
             let epilogue = Epilogue { activation, write, pre_activation: None };
             s.linear((&x).into(), &linear, epilogue, (&mut y).into())
         }
-    })
+    });
+    Case { format, ..case }
 }
 
 fn attention(tokens: usize, num_heads: usize, head_dim: usize) -> Case {

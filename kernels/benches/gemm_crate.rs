@@ -16,6 +16,7 @@ pub(crate) fn all(threads: usize) -> Vec<Case> {
 fn case(rows: usize, inputs: usize, outputs: usize, threads: usize) -> Case {
     Case {
         op: "linear",
+        format: kernels_backend::WeightFormat::F32,
         shape: format!("{rows}x{inputs}x{outputs}"),
         operations: Some(2.0 * (rows * inputs * outputs) as f64),
         prepare: Box::new(move |_| {

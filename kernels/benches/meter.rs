@@ -6,13 +6,15 @@ use std::{
 };
 
 use criterion::{Criterion, SamplingMode};
-use kernels_backend::Backend;
+use kernels_backend::{Backend, WeightFormat};
 use kernels_cpu::Peak;
 
 /// An op on a shape.
 pub(crate) struct Case {
     /// The op's name.
     pub(crate) op: &'static str,
+    /// The precision of its products.
+    pub(crate) format: WeightFormat,
     /// The shape, as it stands in the id.
     pub(crate) shape: String,
     /// Multiplications and additions, of ops that are bound by them.
@@ -42,7 +44,7 @@ impl<'a> Meter<'a> {
 
     /// Measures one case, if Criterion's filter lets it.
     pub(crate) fn measure(&mut self, isa: &str, case: &Case, backend: &Arc<dyn Backend>) {
-        let name = format!("kernels/{}/f32/{isa}", case.op);
+        let name = format!("kernels/{}/{}/{isa}", case.op, case.format);
         let mut group = self.criterion.benchmark_group(&name);
         group.sampling_mode(SamplingMode::Flat);
         let (mut fastest, mut peak) = (Duration::MAX, 0.0f64);

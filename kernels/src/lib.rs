@@ -27,7 +27,7 @@
 //! |---|---|
 //! | `auto` | the fastest backend that this machine can run |
 //! | `cpu` | SIMD kernels for the best instruction set of this processor |
-//! | `cpu:portable`, `cpu:avx2`, `cpu:avx512` | the same kernels for one instruction set |
+//! | `cpu:portable`, `cpu:avx2`, `cpu:avx512`, `cpu:avx512bf16` | the same kernels for one instruction set |
 //! | `cuda:0` | an NVIDIA GPU; not compiled in |
 //! | `reference` | naive loops in f64: slow, exact, forward and backward |
 //!

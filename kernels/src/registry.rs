@@ -201,7 +201,7 @@ mod tests {
                 refusal(name, &Options::default()),
                 format!(
                     "unknown backend {name:?}: expected one of auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, \
-                     cuda:0, reference"
+                     cpu:avx512bf16, cuda:0, reference"
                 )
             );
         }

@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use kernels_backend::{Backend, DType, Epilogue, LayerNorm, Linear, Rows, Stream, Tensor, enter};
+use kernels_backend::{
+    Backend, DType, Epilogue, LayerNorm, Linear, Rows, Stream, Tensor, WeightFormat, enter,
+};
 
 use crate::{
     Result, VideoMAEConfig, VideoMAEModel,
@@ -77,8 +79,8 @@ impl VideoMAEForVideoClassification {
         options: &LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let loader = WeightLoader::new(source, &config, Architecture::VideoClassification, *options)?;
-        let packer = Packer::new(loader.root(), &*backend, options.dtype)?;
-        let head = Head::load(&packer, &config)?;
+        let packer = Packer::new(loader.root(), &*backend, options.format);
+        let head = Head::load(&packer.ends(), &config)?;
         let videomae = VideoMAEModel::load(&packer, &config, &backend)?;
         Ok((Self { videomae, head }, loader.finish()?))
     }
@@ -110,9 +112,9 @@ impl VideoMAEForVideoClassification {
         self.videomae.config()
     }
 
-    /// The element type of matrices and activations, as [`LoadOptions::dtype`] chose it.
-    pub fn dtype(&self) -> DType {
-        self.videomae.dtype()
+    /// The precision of linear layers, as [`LoadOptions::format`] chose it.
+    pub fn format(&self) -> WeightFormat {
+        self.videomae.format()
     }
 
     /// A session to run this model in.
@@ -154,7 +156,7 @@ impl VideoMAEForVideoClassification {
         let mut run = self.videomae.prepare(stream, &mut slots.encoder, inputs, dims, visible)?;
         let shape = self.logits_shape(dims.batch);
         let mut head =
-            HeadRun::prepare(stream, &mut slots.head, self.config().hidden_size, shape, self.dtype())?;
+            HeadRun::prepare(stream, &mut slots.head, self.config().hidden_size, shape, self.videomae.dtype)?;
         let mut loss_run = match &target {
             Some(target) => Some((target, slots.loss.prepare(stream, target, shape)?)),
             None => None,

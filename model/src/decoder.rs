@@ -45,7 +45,7 @@ impl Decoder {
         let stack = packer.sub("decoder");
         let layer = |i| Layer::load(&stack.sub("decoder_layers").index(i), &config);
         Ok(Self {
-            encoder_to_decoder: packer.fused(&[Block {
+            encoder_to_decoder: packer.ends().fused(&[Block {
                 name: "encoder_to_decoder",
                 shape: &[width, encoder.hidden_size],
                 bias: false,
@@ -53,7 +53,7 @@ impl Decoder {
             mask_token: packer.vector("mask_token", &[1, 1, width])?,
             layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
             norm: stack.layer_norm("norm", width, VideoMAEConfig::HEAD_NORM_EPS)?,
-            head: stack.linear("head", config.patch_dim(), width)?,
+            head: stack.ends().linear("head", config.patch_dim(), width)?,
             config,
         })
     }

@@ -65,7 +65,7 @@
 //!   how well a model does at a size it was not trained on is another question.
 //!
 //! Precision is a property of packed weights and activations, chosen when a model is loaded by
-//! [`checkpoint::LoadOptions::dtype`]; model code is the same in f32, bf16 and f16. A backend without half precision
+//! [`checkpoint::LoadOptions::format`]; model code is the same in f32, bf16, f16 and int8. A backend without a precision
 //! refuses the load by name.
 //!
 //! Every layer is these seven ops, in this order, so that a wrapper of the stream can watch any of them:

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use kernels_backend::{Backend, DType, LayerNorm, Stream, Tensor, View, enter};
+use kernels_backend::{Backend, DType, LayerNorm, Stream, Tensor, View, WeightFormat, enter};
 
 use crate::{
     Result, VideoMAEConfig,
@@ -22,6 +22,8 @@ use crate::{
 pub struct VideoMAEModel {
     pub(crate) config: VideoMAEConfig,
     pub(crate) backend: Arc<dyn Backend>,
+    /// Of linear layers
+    pub(crate) format: WeightFormat,
     /// Of activations
     pub(crate) dtype: DType,
     pub(crate) embeddings: Embeddings,
@@ -69,7 +71,7 @@ impl VideoMAEModel {
         options: &LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let loader = WeightLoader::new(source, &config, Architecture::Model, *options)?;
-        let packer = Packer::new(loader.root(), &*backend, options.dtype)?;
+        let packer = Packer::new(loader.root(), &*backend, options.format);
         let model = Self::load(&packer, &config, &backend)?;
         Ok((model, loader.finish()?))
     }
@@ -83,11 +85,12 @@ impl VideoMAEModel {
         let packer = packer.sub("videomae");
         let norm = || packer.layer_norm("layernorm", config.hidden_size, config.layer_norm_eps as f32);
         Ok(Self {
-            embeddings: Embeddings::load(&packer.sub("embeddings"), config)?,
+            embeddings: Embeddings::load(&packer.ends().sub("embeddings"), config)?,
             encoder: Encoder::load(&packer.sub("encoder"), config)?,
             layernorm: (!config.use_mean_pooling).then(norm).transpose()?,
             config: config.clone(),
             backend: Arc::clone(backend),
+            format: packer.format(),
             dtype: packer.dtype(),
         })
     }
@@ -113,9 +116,9 @@ impl VideoMAEModel {
         &self.config
     }
 
-    /// The element type of matrices and activations, as [`LoadOptions::dtype`] chose it.
-    pub fn dtype(&self) -> DType {
-        self.dtype
+    /// The precision of linear layers, as [`LoadOptions::format`] chose it.
+    pub fn format(&self) -> WeightFormat {
+        self.format
     }
 
     /// A session to run this model in.
@@ -236,8 +239,9 @@ pub(crate) struct EncoderRun<'a> {
 
 impl fmt::Debug for VideoMAEModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config: VideoMAEConfig { num_hidden_layers, hidden_size, .. }, backend, dtype, .. } = self;
+        let Self { config: VideoMAEConfig { num_hidden_layers, hidden_size, .. }, backend, format, .. } =
+            self;
         let backend = backend.name();
-        write!(f, "VideoMAEModel of {num_hidden_layers} layers of {hidden_size} in {dtype} on {backend}")
+        write!(f, "VideoMAEModel of {num_hidden_layers} layers of {hidden_size} in {format} on {backend}")
     }
 }

@@ -3,7 +3,7 @@
 use kernels_backend::{Backend, DType, LayerNorm, Linear, LinearBlock, Tensor, View, WeightFormat};
 
 use crate::{
-    Error, Result,
+    Result,
     checkpoint::{Scope, WeightData},
 };
 
@@ -12,9 +12,9 @@ use crate::{
 pub(crate) struct Packer<'l> {
     scope: Scope<'l>,
     backend: &'l dyn Backend,
-    dtype: DType,
-    /// Of matrices; follows from `dtype`
     format: WeightFormat,
+    /// Of activations; the backend's choice
+    dtype: DType,
 }
 
 /// One block of a fused linear layer.
@@ -27,16 +27,26 @@ pub(crate) struct Block<'n> {
 }
 
 impl<'l> Packer<'l> {
-    /// A packer of matrices in the precision of `dtype`, which is an error for integers.
-    pub(crate) fn new(scope: Scope<'l>, backend: &'l dyn Backend, dtype: DType) -> Result<Self> {
-        let format = WeightFormat::of(dtype)
-            .ok_or_else(|| Error::input("dtype", "f32, bf16 or f16", dtype.to_string()))?;
-        Ok(Self { scope, backend, dtype, format })
+    /// A packer of linear layers in the precision `format`.
+    pub(crate) fn new(scope: Scope<'l>, backend: &'l dyn Backend, format: WeightFormat) -> Self {
+        Self { scope, backend, format, dtype: backend.activations(format) }
     }
 
-    /// The element type of activations that suits the matrices.
+    /// The precision of linear layers.
+    pub(crate) fn format(&self) -> WeightFormat {
+        self.format
+    }
+
+    /// The element type of activations that suits it.
     pub(crate) fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// For what comes before and after the layers: a hundredth of the work, but with pixels and logits where rounding
+    /// shows most. Of int8, these stay f32.
+    pub(crate) fn ends(&self) -> Self {
+        let format = if self.format == WeightFormat::Int8 { WeightFormat::F32 } else { self.format };
+        Self { format, ..self.clone() }
     }
 
     /// One or more steps down the tree.

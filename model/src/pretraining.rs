@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use kernels_backend::{Backend, DType, PatchTargets, Stream, Tensor, enter};
+use kernels_backend::{Backend, DType, PatchTargets, Stream, Tensor, WeightFormat, enter};
 
 use crate::{
     Error, Result, VideoMAEConfig, VideoMAEModel,
@@ -70,7 +70,7 @@ impl VideoMAEForPreTraining {
     ) -> Result<(Self, LoadReport)> {
         check_targets(&config)?;
         let loader = WeightLoader::new(source, &config, Architecture::PreTraining, *options)?;
-        let packer = Packer::new(loader.root(), &*backend, options.dtype)?;
+        let packer = Packer::new(loader.root(), &*backend, options.format);
         let decoder = Decoder::load(&packer, &config)?;
         let videomae = VideoMAEModel::load(&packer, &config, &backend)?;
         Ok((Self { videomae, decoder }, loader.finish()?))
@@ -97,9 +97,9 @@ impl VideoMAEForPreTraining {
         self.videomae.config()
     }
 
-    /// The element type of matrices and activations, as [`LoadOptions::dtype`] chose it.
-    pub fn dtype(&self) -> DType {
-        self.videomae.dtype()
+    /// The precision of linear layers, as [`LoadOptions::format`] chose it.
+    pub fn format(&self) -> WeightFormat {
+        self.videomae.format()
     }
 
     /// A session to run this model in.
@@ -137,9 +137,9 @@ impl VideoMAEForPreTraining {
         let visible = &*slots.visible.write(stream, &split.visible()?)?;
         let masked = &*slots.masked.write(stream, &split.masked()?)?;
         let reconstruction = [dims.batch, split.num_masked, dims.patch];
-        let scores = slots.head.logits.rows(stream, reconstruction, self.dtype())?;
+        let scores = slots.head.logits.rows(stream, reconstruction, self.videomae.dtype)?;
         let target = LossRun {
-            labels: slots.loss.labels.rows(stream, reconstruction, self.dtype())?,
+            labels: slots.loss.labels.rows(stream, reconstruction, self.videomae.dtype)?,
             loss: slots.loss.loss.rows(stream, [1], DType::F32)?,
         };
         let mut decoder = self.prepare(stream, &mut slots.decoder, dims, (visible, masked))?;
@@ -189,8 +189,8 @@ impl VideoMAEForPreTraining {
             visible,
             masked,
             positions: slots.positions.prepare(stream, tokens, config.hidden_size)?,
-            hidden: slots.hidden.rows(stream, [batch, tokens, config.hidden_size], self.dtype())?,
-            scratch: slots.layer.prepare(stream, config, [batch, tokens], self.dtype())?,
+            hidden: slots.hidden.rows(stream, [batch, tokens, config.hidden_size], self.videomae.dtype)?,
+            scratch: slots.layer.prepare(stream, config, [batch, tokens], self.videomae.dtype)?,
         })
     }
 

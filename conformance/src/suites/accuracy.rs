@@ -1,9 +1,9 @@
-//! How often the demo checkpoint is right on clips it has never seen.
+//! How often the demo checkpoint is right on clips it has never seen, and what less precision changes.
 
 use std::sync::Arc;
 
 use demo::{Label, test_clips};
-use kernels::Backend;
+use kernels::{Backend, WeightFormat};
 use videomae_preprocess::{Frames, sample};
 
 use super::processors::DemoClassifier;
@@ -11,27 +11,28 @@ use super::processors::DemoClassifier;
 /// The share of held-out clips that has to be right.
 pub const AT_LEAST: f64 = 0.95;
 
+/// The share of held-out clips for which int8 has to find the same label as f32.
+pub const SAME_AT_LEAST: f64 = 0.99;
+
 /// Clips to a forward pass: enough to keep every core busy, few enough to hold in memory at once.
 const BATCH: usize = 20;
 
-/// Right answers among the clips.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Accuracy {
-    /// Clips whose label was found.
-    pub right: usize,
-    /// All clips.
-    pub total: usize,
+/// The answers to the clips.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// What each clip shows, and what the model sees in it.
+    labels: Vec<(&'static str, String)>,
 }
 
-impl Accuracy {
+impl Answers {
     /// Classifies the 500 held-out clips.
     ///
     /// # Errors
     /// What sampling, processing and the model say.
-    pub fn measure(backend: &Arc<dyn Backend>) -> Result<Self, String> {
-        let demo = DemoClassifier::load(backend)?;
+    pub fn of(backend: &Arc<dyn Backend>, format: WeightFormat) -> Result<Self, String> {
+        let demo = DemoClassifier::load(backend, format)?;
         let num_frames = demo.config().num_frames;
-        let mut accuracy = Self::default();
+        let mut answers = Self::default();
         let mut clips = test_clips();
         loop {
             let (labels, frames): (Vec<Label>, Vec<Frames>) = clips
@@ -42,18 +43,27 @@ impl Accuracy {
                 .into_iter()
                 .unzip();
             if labels.is_empty() {
-                return Ok(accuracy);
+                return Ok(answers);
             }
             let classes = demo.classes(&frames)?;
-            accuracy.total += labels.len();
-            let right = |(label, class): &(&Label, usize)| label.name() == demo.config().label(*class);
-            accuracy.right += labels.iter().zip(classes).filter(right).count();
+            let found = classes.into_iter().map(|class| demo.config().label(class));
+            answers.labels.extend(labels.iter().map(|label| label.name()).zip(found));
         }
     }
 
-    /// The share of right answers.
-    pub fn share(self) -> f64 {
-        self.right as f64 / self.total as f64
+    /// How many clips there are.
+    pub fn total(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// How many answers are right.
+    pub fn right(&self) -> usize {
+        self.labels.iter().filter(|(shown, found)| shown == found).count()
+    }
+
+    /// How many answers are those of `other`.
+    pub fn same_as(&self, other: &Self) -> usize {
+        self.labels.iter().zip(&other.labels).filter(|(a, b)| a == b).count()
     }
 }
 

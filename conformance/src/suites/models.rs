@@ -83,7 +83,7 @@ fn projection(case: &Case, backend: &Arc<dyn Backend>) -> Result<Vec<f32>, Strin
 
     let mut s = Arc::clone(backend).stream().map_err(text)?;
     let mut alloc = |shape: &[usize]| -> Result<Tensor, String> {
-        s.alloc(kernels::Shape::new(shape), case.dtype, Layout::Rows).map_err(text)
+        s.alloc(kernels::Shape::new(shape), backend.activations(format), Layout::Rows).map_err(text)
     };
     let mut pixel_values = alloc(&shape)?;
     let mut patches = alloc(&[shape[0], tokens, config.patch_dim()])?;

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use kernels::{Backend, DType};
+use kernels::{Backend, DType, WeightFormat};
 use serde::Deserialize;
 use serde_json::Value;
 use videomae::{
@@ -106,7 +106,7 @@ impl Recorded {
     /// # Errors
     /// What decoding, processing and the model say; pixel values or a label that differ.
     pub fn logits(&self, name: &str, backend: &Arc<dyn Backend>) -> Result<Vec<Row>, String> {
-        let demo = DemoClassifier::load(backend)?;
+        let demo = DemoClassifier::load(backend, WeightFormat::F32)?;
         let total = self.total_frames;
         let indices = sample::uniform(demo.config().num_frames, total).map_err(|e| e.to_string())?;
         let pixel_values = demo.pixel_values(&self.decode(&indices)?.0)?;
@@ -148,14 +148,14 @@ pub struct DemoClassifier {
 }
 
 impl DemoClassifier {
-    /// Loads it for a backend.
+    /// Loads it for a backend, in some precision.
     ///
     /// # Errors
     /// What loading says.
-    pub fn load(backend: &Arc<dyn Backend>) -> Result<Self, String> {
+    pub fn load(backend: &Arc<dyn Backend>, format: WeightFormat) -> Result<Self, String> {
         let folder = fixtures::root().join("../cli/demo");
         let processor = VideoMAEImageProcessor::from_pretrained(&folder).map_err(|e| e.to_string())?;
-        let (backend, options) = (Arc::clone(backend), LoadOptions::default());
+        let (backend, options) = (Arc::clone(backend), LoadOptions { format, ..LoadOptions::default() });
         let loaded = VideoMAEForVideoClassification::from_pretrained(&folder, backend, &options);
         Ok(Self { processor, model: loaded.map_err(|e| e.to_string())?.0 })
     }
@@ -191,7 +191,7 @@ impl DemoClassifier {
 /// # Errors
 /// What decoding, processing and the model say.
 pub fn label_of_reversed(name: &str, backend: &Arc<dyn Backend>) -> Result<String, String> {
-    let demo = DemoClassifier::load(backend)?;
+    let demo = DemoClassifier::load(backend, WeightFormat::F32)?;
     let path = PathBuf::from(format!("clips/{name}.mp4"));
     let (frames, _) = decode(&path, |total| {
         let forward = sample::uniform(demo.config().num_frames, total).map_err(|e| e.to_string())?;

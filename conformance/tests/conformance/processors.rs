@@ -5,10 +5,11 @@ use std::{fs, sync::Arc};
 use conformance::{
     fixtures,
     suites::{
-        accuracy::{AT_LEAST, Accuracy},
+        accuracy::{AT_LEAST, Answers, SAME_AT_LEAST},
         processors::{Recorded, label_of_reversed},
     },
 };
+use kernels::WeightFormat;
 use libtest_mimic::{Failed, Trial};
 
 use crate::Context;
@@ -38,13 +39,21 @@ pub(crate) fn trials(context: &Context) -> Vec<Trial> {
     }));
     let notes = Arc::clone(&context.notes);
     trials.push(Trial::test("accuracy/held_out_clips", move || {
-        let accuracy = Accuracy::measure(&fastest)?;
-        let Accuracy { right, total } = accuracy;
-        let text = format!("demo checkpoint on {}: {right} of {total} held-out clips right", fastest.name());
-        if accuracy.share() < AT_LEAST {
-            return Err(format!("{text}, expected {AT_LEAST} of them").into());
+        let full = Answers::of(&fastest, WeightFormat::F32)?;
+        let name = format!("demo checkpoint on {}", fastest.name());
+        let check = |text: String, count: usize, at_least: f64| -> Result<(), Failed> {
+            if (count as f64) < at_least * full.total() as f64 {
+                return Err(format!("{text}, expected {at_least} of them").into());
+            }
+            notes.add(text);
+            Ok(())
+        };
+        let (right, total) = (full.right(), full.total());
+        check(format!("{name}: {right} of {total} held-out clips right"), right, AT_LEAST)?;
+        for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+            let same = Answers::of(&fastest, format)?.same_as(&full);
+            check(format!("{name}: {same} of {total} labels in {format} as in f32"), same, SAME_AT_LEAST)?;
         }
-        notes.add(text);
         Ok(())
     }));
     trials

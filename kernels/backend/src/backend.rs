@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::{BackwardStream, Linear, LinearBlock, Result, Stream, Tensor, View, WeightFormat};
+use crate::{BackwardStream, DType, Linear, LinearBlock, Result, Stream, Tensor, View, WeightFormat};
 
 /// Makes what lives longer than one forward pass, and opens streams to run ops in.
 pub trait Backend: Send + Sync {
     /// The name it can be opened by, with what it found: `cpu:avx512`, `cuda:0`.
     fn name(&self) -> &str;
+
+    /// The element type of activations that suits linear layers of this precision here.
+    fn activations(&self, format: WeightFormat) -> DType;
 
     /// Copies norm weights, position tables and the like; complete on return. Keeps the element type.
     ///

@@ -232,6 +232,10 @@ impl Backend for Intercepted {
         self.inner.name()
     }
 
+    fn activations(&self, format: WeightFormat) -> DType {
+        self.inner.activations(format)
+    }
+
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {
         self.inner.upload(data)
     }

@@ -1,10 +1,11 @@
 //! Packed weights.
 
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, str::FromStr};
 
 use crate::{DType, Error, Result, View};
 
-/// The precision weights are kept in. Products are always accumulated in `f32`.
+/// The precision of a linear layer: what its weights are kept in and what its input is rounded to before it is
+/// multiplied. Sums are f32, or exact, whatever the precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WeightFormat {
@@ -14,9 +15,26 @@ pub enum WeightFormat {
     Bf16,
     /// IEEE half precision.
     F16,
+    /// Integers of 8 bits: weights from −127 to 127 times a scale for each output feature, inputs from 0 to 255 times a
+    /// scale for each row, plus the least number of the row. The scales are those of the largest number, so a row or a
+    /// feature with NaN or an infinity becomes NaN as a whole.
+    Int8,
 }
 
 impl WeightFormat {
+    /// Every format with its name.
+    pub const ALL: [Self; 4] = [Self::F32, Self::Bf16, Self::F16, Self::Int8];
+
+    /// The element type of numbers in this precision; `None` for integers, which mean something only with their scales.
+    pub const fn dtype(self) -> Option<DType> {
+        match self {
+            Self::F32 => Some(DType::F32),
+            Self::Bf16 => Some(DType::Bf16),
+            Self::F16 => Some(DType::F16),
+            Self::Int8 => None,
+        }
+    }
+
     /// The format that keeps weights as elements of this type; `None` for integers.
     pub const fn of(dtype: DType) -> Option<Self> {
         match dtype {
@@ -28,12 +46,23 @@ impl WeightFormat {
     }
 }
 
+impl FromStr for WeightFormat {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        let known = || Self::ALL.map(|format| format.to_string()).join(", ");
+        let found = Self::ALL.into_iter().find(|format| format.to_string() == name);
+        found.ok_or_else(|| format!("expected one of {}, found {name:?}", known()))
+    }
+}
+
 impl fmt::Display for WeightFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::F16 => "f16",
+            Self::Int8 => "int8",
         })
     }
 }
@@ -107,5 +136,19 @@ impl Linear {
 impl fmt::Debug for Linear {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Linear {} -> {} {}", self.in_features, self.out_features, self.format)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_parses_and_an_unknown_one_is_told_the_others() {
+        for format in WeightFormat::ALL {
+            assert_eq!(format.to_string().parse(), Ok(format));
+        }
+        let error = "fp32".parse::<WeightFormat>().unwrap_err();
+        assert_eq!(error, "expected one of f32, bf16, f16, int8, found \"fp32\"");
     }
 }

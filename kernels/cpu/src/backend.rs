@@ -33,7 +33,8 @@ impl<S: Simd> CpuBackend<S> {
     /// Memory for a tensor.
     pub(crate) fn alloc(&self, shape: Shape, dtype: DType, layout: Layout) -> Result<Tensor> {
         if !matches!(dtype, DType::F32 | DType::I32) {
-            return Err(self.no_half(format!("a tensor of {dtype}")));
+            let instead = "f32, to which views of f16 and bf16 are widened";
+            return Err(Error::unsupported(&self.name, format!("a tensor of {dtype}"), instead));
         }
         if let Layout::Heads { num_heads } = layout
             && (dtype != DType::F32
@@ -56,14 +57,20 @@ impl<S: Simd> CpuBackend<S> {
         Ok(Tensor::from_storage(shape, dtype, layout, CpuStorage(buffer)))
     }
 
-    fn no_half(&self, what: String) -> Error {
-        Error::unsupported(&self.name, what, "f32, to which views of f16 and bf16 are widened")
-    }
-
-    fn check_format(&self, format: WeightFormat) -> Result<()> {
+    fn check_format(&self, format: WeightFormat, in_features: usize) -> Result<()> {
+        /// Terms of a sum of products of 255 and 127 that an i32 holds.
+        const MOST_TERMS: usize = i32::MAX as usize / (255 * 127);
         match format {
-            WeightFormat::F32 => Ok(()),
-            other => Err(self.no_half(format!("weight format {other}"))),
+            WeightFormat::F32 | WeightFormat::Bf16 => Ok(()),
+            WeightFormat::Int8 if in_features <= MOST_TERMS => Ok(()),
+            WeightFormat::Int8 => Err(Error::unsupported(
+                &self.name,
+                format!("a linear layer of {in_features} inputs in int8"),
+                format!("at most {MOST_TERMS} inputs, or bf16"),
+            )),
+            other => {
+                Err(Error::unsupported(&self.name, format!("weight format {other}"), "f32, bf16 or int8"))
+            }
         }
     }
 }
@@ -71,6 +78,11 @@ impl<S: Simd> CpuBackend<S> {
 impl<S: Simd> Backend for CpuBackend<S> {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn activations(&self, _: WeightFormat) -> DType {
+        // Sums, residuals and softmax are f32 anyway; linear layers narrow what they read.
+        DType::F32
     }
 
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {
@@ -81,12 +93,13 @@ impl<S: Simd> Backend for CpuBackend<S> {
 
     fn pack_linear(&self, blocks: &[LinearBlock<'_>], format: WeightFormat) -> Result<Linear> {
         let (in_features, out_features) = check::linear_blocks(blocks)?;
-        self.check_format(format)?;
-        let packed = Packed::<S>::zeroed(in_features, out_features).ok_or_else(|| Error::OutOfMemory {
-            backend: self.name.clone(),
-            bytes: Buffer::bytes(in_features.saturating_mul(out_features)),
-            shape: Shape::from([out_features, in_features]).to_string(),
-        })?;
+        self.check_format(format, in_features)?;
+        let packed =
+            Packed::<S>::zeroed(in_features, out_features, format).ok_or_else(|| Error::OutOfMemory {
+                backend: self.name.clone(),
+                bytes: Buffer::bytes(in_features.saturating_mul(out_features)),
+                shape: Shape::from([out_features, in_features]).to_string(),
+            })?;
         let packed = packed.pack_blocks(&self.threads, blocks);
         Ok(Linear::from_packed(in_features, out_features, format, packed))
     }
@@ -97,7 +110,6 @@ impl<S: Simd> Backend for CpuBackend<S> {
         if let Some(bias) = bias {
             check::shape(OP, "bias", bias, &[linear.out_features()])?;
         }
-        self.check_format(linear.format())?;
         let packed = linear.packed_mut::<Packed<S>>(OP, &self.name)?;
         packed.pack_tensors(&self.threads, &self.name, weight, bias)
     }

@@ -20,12 +20,14 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, CD, DQ and VL: x86-64-v4.
     Avx512,
+    /// AVX-512 with the dot products of BF16 and VNNI: Zen 4, Sapphire Rapids and later.
+    Avx512Bf16,
 }
 
 impl Isa {
     /// All of them, slowest first. Dispatch, tests and benches go through this list.
     pub fn all() -> &'static [Self] {
-        &[Self::Portable, Self::Avx2, Self::Avx512]
+        &[Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16]
     }
 
     /// The fastest that this processor has.
@@ -39,6 +41,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
         }
     }
 
@@ -71,8 +74,13 @@ impl Isa {
                 Some(token) => Ok(visitor.visit(crate::simd::Instructions::<_, 14>(token))),
                 None => Err("the processor lacks AVX-512 F, BW, CD, DQ or VL".to_owned()),
             },
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => match crate::simd::Avx512Bf16::try_new() {
+                Some(token) => Ok(visitor.visit(crate::simd::Instructions::<_, 14>(token))),
+                None => Err("the processor lacks AVX-512, or its BF16 or VNNI".to_owned()),
+            },
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => Err("the processor is not an x86-64".to_owned()),
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 => Err("the processor is not an x86-64".to_owned()),
         }
     }
 }

@@ -105,7 +105,7 @@ impl<V: Copy> Affine<V> {
 /// Σ f(xᵢ), on four vectors of partial sums: they hide the latency of the additions and keep the sums short.
 /// `fill` is a number whose f is zero, for the lanes past the end.
 #[inline(always)]
-fn sum<S: Simd>(s: S, x: &[f32], fill: f32, f: impl Fn(S::Vector) -> S::Vector) -> f32 {
+pub(crate) fn sum<S: Simd>(s: S, x: &[f32], fill: f32, f: impl Fn(S::Vector) -> S::Vector) -> f32 {
     let mut sums = [s.splat(0.0); 4];
     let mut blocks = x.chunks_exact(4 * S::LANES);
     for block in &mut blocks {

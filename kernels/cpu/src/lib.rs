@@ -1,4 +1,4 @@
-//! SIMD kernels for AVX-512, AVX2 and everything else, in `f32`.
+//! SIMD kernels for AVX-512, AVX2 and everything else. Linear layers are f32, bf16 or int8; all else is f32.
 //!
 //! One algorithm for each op, written once over a small set of vector operations (`simd/`) and compiled for each
 //! instruction set; only the lanes of a vector and the height of a register tile differ. [`Isa`] names the
@@ -35,8 +35,9 @@
 //!   exponentials below 2⁻¹²⁵ become zero.
 //!
 //! Pitfalls: packed weights belong to one instruction set, tensors to all of this crate. Tensors are `f32`, or
-//! `i32` for indices; weights of `f16` and `bf16` files are widened when they are packed. This backend does
-//! not train.
+//! `i32` for indices, whatever the precision of the layers between them; weights of any type of file are brought to
+//! the precision they are packed in. int8 takes 16 bits a weight where the processor has no instruction for bytes
+//! (VNNI). This backend does not train.
 
 mod backend;
 mod isa;

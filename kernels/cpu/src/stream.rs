@@ -24,12 +24,14 @@ pub(crate) struct CpuStream<S> {
     backend: Arc<CpuBackend<S>>,
     /// For the scores of attention, one for each thread; grown when a larger head comes, then kept.
     scratch: Vec<attention::Scratch>,
+    /// For x of a linear layer in the precision of its weights.
+    narrow: gemm::Scratch,
 }
 
 impl<S: Simd> CpuStream<S> {
     pub(crate) fn new(backend: Arc<CpuBackend<S>>) -> Self {
         let scratch = (0..backend.threads.count()).map(|_| attention::Scratch::default()).collect();
-        Self { backend, scratch }
+        Self { backend, scratch, narrow: gemm::Scratch::new() }
     }
 
     fn context(&self) -> Context<'_, S> {
@@ -119,7 +121,7 @@ impl<S: Simd> Stream for CpuStream<S> {
     }
 
     fn linear(&mut self, x: Rows<'_>, linear: &Linear, epilogue: Epilogue<'_>, y: RowsMut<'_>) -> Result<()> {
-        gemm::linear(&self.context(), x, linear, epilogue, y)
+        gemm::linear(&context(&self.backend), &mut self.narrow, x, linear, epilogue, y)
     }
 
     fn layer_norm(

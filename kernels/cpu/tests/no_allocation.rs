@@ -44,12 +44,12 @@ fn alloc(s: &mut dyn Stream, shape: [usize; 3], layout: Layout) -> Result<Tensor
 }
 
 /// Counts the allocations of a third forward pass over all ops a model uses.
-fn allocations_of_a_forward(isa: Isa, threads: usize) -> Result<usize> {
+fn allocations_of_a_forward(isa: Isa, threads: usize, format: WeightFormat) -> Result<usize> {
     let backend = open(isa, Some(threads))?;
     let weights = vec![0.01; 3 * WIDTH * WIDTH];
     let pack = |outputs: usize| {
         let weight = View::f32([outputs, WIDTH], &weights[..outputs * WIDTH])?;
-        backend.pack_linear(&[LinearBlock { weight, bias: None }], WeightFormat::F32)
+        backend.pack_linear(&[LinearBlock { weight, bias: None }], format)
     };
     let (embed, qkv_layer, head) = (pack(WIDTH)?, pack(3 * WIDTH)?, pack(7)?);
     let upload = |data: &[f32]| backend.upload(&View::f32([data.len()], data)?);
@@ -97,12 +97,15 @@ fn allocations_of_a_forward(isa: Isa, threads: usize) -> Result<usize> {
 
 #[test]
 fn a_steady_state_forward_allocates_nothing() -> Result<()> {
+    let runs =
+        [(1, WeightFormat::F32), (2, WeightFormat::F32), (2, WeightFormat::Bf16), (2, WeightFormat::Int8)];
     for &isa in Isa::all().iter().filter(|isa| isa.check().is_ok()) {
-        for threads in [1, 2] {
+        for (threads, format) in runs {
             // The pool's queue of entries grows by a block now and then, whoever enters it: so one of several
             // forwards may see an allocation, but not all.
-            let least = (0..3).map(|_| allocations_of_a_forward(isa, threads)).collect::<Result<Vec<_>>>()?;
-            assert_eq!(least.iter().min(), Some(&0), "{isa} on {threads} threads: {least:?}");
+            let least =
+                (0..3).map(|_| allocations_of_a_forward(isa, threads, format)).collect::<Result<Vec<_>>>()?;
+            assert_eq!(least.iter().min(), Some(&0), "{isa} in {format} on {threads} threads: {least:?}");
         }
     }
     Ok(())

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kernels_backend::{
-    Backend, BackwardStream, DType, Error, Layout, Linear, LinearBlock, Result, Stream, Tensor, View,
-    WeightFormat, check,
+    Backend, BackwardStream, DType, Layout, Linear, LinearBlock, Result, Stream, Tensor, View, WeightFormat,
+    check,
 };
 
 use crate::{linear, memory, storage, stream::ReferenceStream};
@@ -25,6 +25,10 @@ impl Backend for ReferenceBackend {
         storage::NAME
     }
 
+    fn activations(&self, format: WeightFormat) -> DType {
+        format.dtype().unwrap_or(DType::F32)
+    }
+
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {
         let mut tensor = storage::alloc(*data.shape(), data.dtype(), Layout::Rows)?;
         memory::write(data, &mut tensor)?;
@@ -33,12 +37,12 @@ impl Backend for ReferenceBackend {
 
     fn pack_linear(&self, blocks: &[LinearBlock<'_>], format: WeightFormat) -> Result<Linear> {
         let (in_features, out_features) = check::linear_blocks(blocks)?;
-        let packed = linear::Weights::pack(blocks, weight_dtype(format)?);
+        let packed = linear::Weights::pack(blocks, format);
         Ok(Linear::from_packed(in_features, out_features, format, packed))
     }
 
     fn repack(&self, linear: &mut Linear, weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
-        linear::repack(linear, weight_dtype(linear.format())?, weight, bias)
+        linear::repack(linear, weight, bias)
     }
 
     fn stream(self: Arc<Self>) -> Result<Box<dyn Stream>> {
@@ -47,17 +51,5 @@ impl Backend for ReferenceBackend {
 
     fn backward_stream(self: Arc<Self>) -> Result<Box<dyn BackwardStream>> {
         Ok(Box::new(ReferenceStream))
-    }
-}
-
-/// The type weights of this format are rounded to.
-fn weight_dtype(format: WeightFormat) -> Result<DType> {
-    match format {
-        WeightFormat::F32 => Ok(DType::F32),
-        WeightFormat::Bf16 => Ok(DType::Bf16),
-        WeightFormat::F16 => Ok(DType::F16),
-        other => {
-            Err(Error::unsupported(storage::NAME, format!("the weight format {other}"), "f32, bf16 or f16"))
-        }
     }
 }

@@ -60,6 +60,7 @@ mod memory;
 mod mse_loss;
 mod patch_targets;
 mod patchify;
+mod quantize;
 
 #[cfg(test)]
 mod testing;

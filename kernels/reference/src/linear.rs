@@ -1,12 +1,15 @@
 //! `linear`: `y = [y +] activation(x·Wᵀ + b)`, and its gradients.
+//!
+//! x is rounded to the precision of the weights before it is multiplied.
 
 use kernels_backend::{
-    DType, Epilogue, Linear, LinearBlock, LinearGradients, PackedWeights, Result, Rows, RowsMut, Tensor,
-    Write, check,
+    Epilogue, Linear, LinearBlock, LinearGradients, PackedWeights, Result, Rows, RowsMut, Tensor,
+    WeightFormat, Write, check,
 };
 
 use crate::{
-    arithmetic::{add_scaled, dot, round},
+    arithmetic::{add_scaled, dot},
+    quantize::{round_row, round_weights},
     storage::{self, NAME},
 };
 
@@ -22,23 +25,18 @@ impl PackedWeights for Weights {}
 
 impl Weights {
     /// Packs blocks that [`check::linear_blocks`] has seen.
-    pub(crate) fn pack(blocks: &[LinearBlock<'_>], dtype: DType) -> Self {
+    pub(crate) fn pack(blocks: &[LinearBlock<'_>], format: WeightFormat) -> Self {
         let (mut weight, mut bias) = (Vec::new(), Vec::new());
         for block in blocks {
-            weight.extend(block.weight.to_f32().into_iter().map(|w| round(dtype, w.into())));
-            let out = block.weight.shape()[0];
+            let [out, inputs] = [block.weight.shape()[0], block.weight.shape()[1]];
+            weight.extend(round_weights(format, &block.weight.to_f32(), inputs));
             bias.extend(block.bias.map_or_else(|| vec![0.0; out], |bias| bias.to_f32()));
         }
         Self { weight, bias }
     }
 }
 
-pub(crate) fn repack(
-    linear: &mut Linear,
-    dtype: DType,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-) -> Result<()> {
+pub(crate) fn repack(linear: &mut Linear, weight: &Tensor, bias: Option<&Tensor>) -> Result<()> {
     const OP: &str = "repack";
     check::shape(OP, "weight", weight, &[linear.out_features(), linear.in_features()])?;
     if let Some(bias) = bias {
@@ -46,8 +44,9 @@ pub(crate) fn repack(
     }
     let weight = storage::floats(OP, "weight", weight)?;
     let bias = bias.map(|bias| storage::floats(OP, "bias", bias)).transpose()?;
+    let (format, inputs) = (linear.format(), linear.in_features());
     let packed: &mut Weights = linear.packed_mut(OP, NAME)?;
-    packed.weight.iter_mut().zip(weight).for_each(|(packed, &w)| *packed = round(dtype, w.into()));
+    packed.weight = round_weights(format, weight, inputs);
     match bias {
         Some(bias) => packed.bias.copy_from_slice(bias),
         None => packed.bias.fill(0.0),
@@ -68,7 +67,8 @@ pub(crate) fn linear(x: Rows<'_>, linear: &Linear, epilogue: Epilogue<'_>, y: Ro
 
     for row in 0..total {
         let rows_of_weight = weight.chunks_exact(linear.in_features());
-        let z: Vec<f64> = rows_of_weight.zip(bias).map(|(w, &b)| dot(x.row(row), w) + f64::from(b)).collect();
+        let x = round_row(linear.format(), x.row(row));
+        let z: Vec<f64> = rows_of_weight.zip(bias).map(|(w, &b)| dot(&x, w) + f64::from(b)).collect();
         if let Some(pre_activation) = &mut pre_activation {
             pre_activation.store(row, Write::Replace, z.iter().copied());
         }

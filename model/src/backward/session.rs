@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kernels_backend::{BackwardStream, DType, Tensor};
+use kernels_backend::{BackwardStream, Tensor, WeightFormat};
 
 use super::{
     classification::HeadGradient,
@@ -52,8 +52,8 @@ impl TrainingSession {
     ) -> Result<Self> {
         // Gradients of half precision underflow unless the loss is scaled, and steps smaller than half a unit in
         // the last place of a weight are lost.
-        if model.dtype != DType::F32 {
-            return Err(Error::input("dtype", "a model of f32 to train", model.dtype.to_string()));
+        if model.format != WeightFormat::F32 {
+            return Err(Error::input("format", "a model of f32 to train", model.format.to_string()));
         }
         let mut stream = Arc::clone(&model.backend).backward_stream()?;
         Ok(Self {

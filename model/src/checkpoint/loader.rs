@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use kernels_backend::DType;
+use kernels_backend::{DType, WeightFormat};
 
 use super::{
     Architecture, LoadReport, Mismatch, Part, TensorSpec, WeightData, WeightSource, fresh,
@@ -23,17 +23,17 @@ pub struct LoadOptions {
     pub ignore_mismatched_sizes: bool,
     /// Seeds what is drawn.
     pub seed: u64,
-    /// The element type of matrices and of all activations, pixels and logits among them, whatever types the
-    /// source has: f32, bf16 or f16, where the backend has it. Biases, norms, the mask token, position tables and
-    /// the loss stay f32, since they take next to no memory, and sums inside ops are f32 or better. Only a model
-    /// in f32 can be trained.
-    pub dtype: DType,
+    /// The precision of linear layers, whatever types the source has, where the backend has it. The backend chooses the
+    /// element type of activations that suits it. Biases, norms, the mask token, position tables and the loss stay f32,
+    /// since they take next to no memory, and sums inside ops are f32 or better. In int8, the projection of patches
+    /// and what follows the layers stay f32. Only a model in f32 can be trained.
+    pub format: WeightFormat,
 }
 
 impl Default for LoadOptions {
     /// Everything must be there, in single precision.
     fn default() -> Self {
-        Self { fresh_head: false, ignore_mismatched_sizes: false, seed: 0, dtype: DType::F32 }
+        Self { fresh_head: false, ignore_mismatched_sizes: false, seed: 0, format: WeightFormat::F32 }
     }
 }
 

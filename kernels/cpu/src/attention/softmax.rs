@@ -2,7 +2,7 @@
 
 use super::Lanes;
 use crate::{
-    gemm::{Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
+    gemm::{F32, Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
     math::exp2,
     simd::{Simd, TILE_VECTORS},
 };
@@ -176,7 +176,7 @@ impl<S: Simd> RowKernel<S> for ScoreTile<'_, S> {
             b_is_far: false,
             depth: self.head_dim,
         };
-        accumulate(s, operands, &mut sums);
+        accumulate::<S, F32, ROWS>(s, operands, &mut sums);
         let mut maxima = *self.maxima;
         for (row, sums) in self.scores.chunks_exact_mut(S::TILE_COLUMNS).zip(sums) {
             for i in 0..TILE_VECTORS {
@@ -209,7 +209,7 @@ impl<S: Simd> RowKernel<S> for ValueTile<'_> {
             b_is_far: false,
             depth: self.keys,
         };
-        accumulate(s, operands, &mut sums);
+        accumulate::<S, F32, ROWS>(s, operands, &mut sums);
         store(s, &sums, self.output);
     }
 }

@@ -4,15 +4,29 @@
 //! in one stream; rows of x are read as they are, one number of each row at a time. A tile runs through all of
 //! K in one pass and its sums stay in registers until bias, activation and residual are done.
 
+//!
+//! Weights keep the precision they were packed in. Where it is less than f32, x is brought to the same precision first
+//! (`narrow`); products are summed in f32, or exactly in integers, and y is f32 again.
+
+mod narrow;
 mod pack;
+mod product;
 mod tile;
 
 use std::ops::Range;
 
-use kernels_backend::{Activation, Epilogue, Layout, Linear, Result, Rows, RowsMut, Write, check};
+use kernels_backend::{
+    Activation, Epilogue, Layout, Linear, Result, Rows, RowsMut, WeightFormat, Write, check,
+};
 
+use self::{
+    narrow::RowScale,
+    product::{Bf16, Int8, Product},
+};
 pub(crate) use self::{
+    narrow::Scratch,
     pack::Packed,
+    product::F32,
     tile::{Operands, RowKernel, Sums, accumulate, load, store, with_rows},
 };
 use crate::{
@@ -34,6 +48,7 @@ const TASK_PANELS: usize = 16;
 /// `y = [y +] activation(x·Wᵀ + b)`.
 pub(crate) fn linear<S: Simd>(
     context: &Context<'_, S>,
+    scratch: &mut Scratch,
     x: Rows<'_>,
     linear: &Linear,
     epilogue: Epilogue<'_>,
@@ -46,23 +61,36 @@ pub(crate) fn linear<S: Simd>(
         .pre_activation
         .map(|tensor| Destination::new(OP, "pre_activation", tensor.into(), context.name))
         .transpose()?;
+    let x = Matrix::new(OP, "x", &x, context.name)?;
+    let (x, rows) = match packed.format() {
+        WeightFormat::F32 => (x, &[][..]),
+        format => scratch.narrow(context, &x, format, packed.depth())?,
+    };
     let job = Job {
         simd: context.simd,
-        x: Matrix::new(OP, "x", &x, context.name)?,
+        x,
+        rows,
         packed,
         activation: epilogue.activation,
         write: epilogue.write,
         pre_activation,
         y: Destination::new(OP, "y", y, context.name)?,
     };
-    job.run(context);
+    match packed.format() {
+        WeightFormat::Bf16 => job.run::<Bf16>(context),
+        WeightFormat::Int8 => job.run::<Int8>(context),
+        _ => job.run::<F32>(context),
+    }
     Ok(())
 }
 
 /// One linear layer on its way.
 struct Job<'a, S> {
     simd: S,
+    /// In words, as the weights.
     x: Matrix<'a>,
+    /// Of int8, one for each row of x.
+    rows: &'a [RowScale],
     packed: &'a Packed<S>,
     activation: Activation,
     write: Write,
@@ -71,13 +99,13 @@ struct Job<'a, S> {
 }
 
 impl<S: Simd> Job<'_, S> {
-    fn run(&self, context: &Context<'_, S>) {
+    fn run<P: Product<S>>(&self, context: &Context<'_, S>) {
         // Rows of a tile lie at equal distances, so no tile crosses a gap between two samples.
         let dims = self.x.dims;
         let (runs, rows) = if dims.is_contiguous() { (1, dims.total()) } else { (dims.batch, dims.rows) };
-        let tiles_per_run = rows.div_ceil(S::TILE_ROWS);
+        let tiles_per_run = rows.div_ceil(P::TILE_ROWS);
         let (tiles, panels) = (runs * tiles_per_run, self.packed.panels());
-        let tile_bytes = S::TILE_ROWS * dims.width * size_of::<f32>();
+        let tile_bytes = P::TILE_ROWS * dims.width * size_of::<f32>();
         let task_tiles = (TASK_BYTES / tile_bytes).clamp(2, 16);
         let groups = panels.div_ceil(TASK_PANELS);
         context.threads.for_each(tiles.div_ceil(task_tiles) * groups, |task| {
@@ -87,23 +115,30 @@ impl<S: Simd> Job<'_, S> {
                 for tile in block * task_tiles..tiles.min((block + 1) * task_tiles) {
                     let (run, within) = (tile / tiles_per_run, tile % tiles_per_run);
                     let (start, count) = balanced(rows, tiles_per_run, within);
-                    self.tile(run * rows + start, panel, &mut values[..count * S::TILE_COLUMNS]);
+                    self.tile::<P>(run * rows + start, panel, &mut values[..count * S::TILE_COLUMNS]);
                 }
             }
         });
     }
 
     /// The rows from `row` on of one panel, as many as `values` has.
-    fn tile(&self, row: usize, panel: usize, values: &mut [f32]) {
+    fn tile<P: Product<S>>(&self, row: usize, panel: usize, values: &mut [f32]) {
+        let count = values.len() / S::TILE_COLUMNS;
+        let dequantize = (self.packed.format() == WeightFormat::Int8).then(|| {
+            let (scales, sums) = self.packed.dequantization(panel);
+            Dequantize { rows: &self.rows[row..row + count], scales, sums }
+        });
         let tile = BiasedTile {
             a: self.x.tail(row),
             a_stride: self.x.stride,
             b: self.packed.panel(panel),
-            depth: self.x.dims.width,
+            depth: self.packed.depth(),
             bias: self.packed.bias(panel),
+            dequantize,
             values: &mut *values,
+            product: std::marker::PhantomData::<P>,
         };
-        with_rows(self.simd, tile.values.len() / S::TILE_COLUMNS, tile);
+        with_rows(self.simd, count, tile);
         self.simd.vectorize(
             #[inline(always)]
             || self.finish(row, panel, values),
@@ -130,16 +165,27 @@ impl<S: Simd> Job<'_, S> {
 }
 
 /// A tile of `x·Wᵀ + b`, to `values` row by row.
-struct BiasedTile<'a> {
+struct BiasedTile<'a, P> {
     a: &'a [f32],
     a_stride: usize,
     b: &'a [f32],
     depth: usize,
     bias: &'a [f32],
+    dequantize: Option<Dequantize<'a>>,
     values: &'a mut [f32],
+    product: std::marker::PhantomData<P>,
 }
 
-impl<S: Simd> RowKernel<S> for BiasedTile<'_> {
+/// What makes numbers of sums of integers; see `narrow`.
+struct Dequantize<'a> {
+    /// Of the rows of the tile.
+    rows: &'a [RowScale],
+    /// Of the columns of the tile.
+    scales: &'a [f32],
+    sums: &'a [f32],
+}
+
+impl<S: Simd, P: Product<S>> RowKernel<S> for BiasedTile<'_, P> {
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
         let mut sums: Sums<S, ROWS> = [[s.splat(0.0); TILE_VECTORS]; ROWS];
@@ -151,11 +197,21 @@ impl<S: Simd> RowKernel<S> for BiasedTile<'_> {
             b_is_far: true,
             depth: self.depth,
         };
-        accumulate(s, operands, &mut sums);
+        accumulate::<S, P, ROWS>(s, operands, &mut sums);
         for v in 0..TILE_VECTORS {
             let bias = s.load_slice(&self.bias[v * S::LANES..]);
-            for sums in &mut sums {
-                sums[v] = s.add(sums[v], bias);
+            let Some(Dequantize { rows, scales, sums: weights }) = &self.dequantize else {
+                for sums in &mut sums {
+                    sums[v] = s.add(sums[v], bias);
+                }
+                continue;
+            };
+            let (scales, weights) =
+                (s.load_slice(&scales[v * S::LANES..]), s.load_slice(&weights[v * S::LANES..]));
+            for (sums, row) in sums.iter_mut().zip(*rows) {
+                let scale = s.mul(s.splat(row.scale), scales);
+                let constant = s.mul_add(s.splat(row.least), weights, bias);
+                sums[v] = s.mul_add(s.integers_to_floats(sums[v]), scale, constant);
             }
         }
         store(s, &sums, self.values);

@@ -1,36 +1,41 @@
 //! The register tile: a few rows of A times a panel of B, summed in registers.
 
+use super::product::Product;
 use crate::simd::{MAX_TILE_ROWS, Simd, TILE_VECTORS};
 
 /// The sums of a tile, which the compiler keeps in registers.
 pub(crate) type Sums<S, const ROWS: usize> = [[<S as Simd>::Vector; TILE_VECTORS]; ROWS];
 
-/// Numbers of B that are asked for ahead: 2 KiB, some thirty steps of an AVX2 tile. Panels of 48 KiB come from
+/// Words of B that are asked for ahead: 2 KiB, some thirty steps of an AVX2 tile. Panels of 48 KiB come from
 /// the second-level cache; with AVX2, asking raised 768 terms from 88 to 93 % of the peak and 384 terms from 79 to
 /// 91 %. Half the distance is worse by 2 % for 768 terms.
 const PREFETCH: usize = 512;
 
-/// What a tile multiplies.
+/// What a tile multiplies, in words of 32 bits.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands<'a> {
     /// A, from its first element on.
     pub(crate) a: &'a [f32],
-    /// Numbers between two rows of A.
+    /// Words between two rows of A.
     pub(crate) a_row: usize,
-    /// Numbers between two steps along the sum.
+    /// Words between two steps along the sum.
     pub(crate) a_step: usize,
-    /// B: [`Simd::TILE_COLUMNS`] numbers for each step of the sum.
+    /// B: [`Simd::TILE_COLUMNS`] words for each step of the sum.
     pub(crate) b: &'a [f32],
     /// Whether B is larger than the first-level cache, so that it pays to ask for it ahead.
     pub(crate) b_is_far: bool,
-    /// The terms of a sum.
+    /// The words of a sum.
     pub(crate) depth: usize,
 }
 
 /// `sums[r][c] += Σₖ a[r·a_row + k·a_step] · b[k][c]`, terms in order of k whatever the height of the tile, so
 /// that a result does not depend on the tile it falls into.
 #[inline(always)]
-pub(crate) fn accumulate<S: Simd, const ROWS: usize>(s: S, operands: Operands<'_>, sums: &mut Sums<S, ROWS>) {
+pub(crate) fn accumulate<S: Simd, P: Product<S>, const ROWS: usize>(
+    s: S,
+    operands: Operands<'_>,
+    sums: &mut Sums<S, ROWS>,
+) {
     let Operands { a, a_row, a_step, b, b_is_far, depth } = operands;
     if depth == 0 {
         return;
@@ -44,14 +49,21 @@ pub(crate) fn accumulate<S: Simd, const ROWS: usize>(s: S, operands: Operands<'_
         }
         let mut columns = [s.splat(0.0); TILE_VECTORS];
         for (v, column) in columns.iter_mut().enumerate() {
-            // SAFETY: `depth` steps of `TILE_COLUMNS` numbers lie in `b`.
+            // SAFETY: `depth` steps of `TILE_COLUMNS` words lie in `b`.
             *column = unsafe { s.load(b.add(v * S::LANES)) };
         }
-        for (r, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the element of the last row and step lies in `a`, hence all before it.
-            let x = s.splat(unsafe { *a.add(r * a_row) });
-            for (sum, column) in sums.iter_mut().zip(columns) {
-                *sum = s.mul_add(x, column, *sum);
+        for step in 0..P::STEPS {
+            let mut parts = columns;
+            for part in &mut parts {
+                *part = P::part(s, *part, step);
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: the word of the last row and step lies in `a`, hence all before it.
+                let word = s.splat(unsafe { *a.add(r * a_row) });
+                let x = P::part(s, word, step);
+                for (sum, part) in sums.iter_mut().zip(parts) {
+                    *sum = P::multiply_add(s, x, part, *sum);
+                }
             }
         }
         // The pointers are not used again after the last step, so they may then point past the slices.

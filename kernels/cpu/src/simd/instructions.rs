@@ -1,39 +1,45 @@
 //! AVX2 and AVX-512 through the tokens of `pulp`.
 
-use super::Simd;
+use pulp::Simd as _;
 
-/// A `pulp` token with the height of a register tile. The height is the only number in which the instruction
-/// sets differ; the lanes follow from the token.
+use super::{
+    Simd,
+    token::{F32s, Token},
+};
+
+/// A token with the height of a register tile. The height is the only number in which the instruction sets differ;
+/// the lanes follow from the token.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Instructions<S, const TILE_ROWS: usize>(pub(crate) S);
+pub(crate) struct Instructions<T, const TILE_ROWS: usize>(pub(crate) T);
 
-impl<S: pulp::Simd, const TILE_ROWS: usize> Simd for Instructions<S, TILE_ROWS> {
-    type Vector = S::f32s;
+impl<T: Token, const TILE_ROWS: usize> Simd for Instructions<T, TILE_ROWS> {
+    type Vector = F32s<T>;
 
-    const LANES: usize = S::F32_LANES;
+    const LANES: usize = <T::Pulp as pulp::Simd>::F32_LANES;
     const TILE_ROWS: usize = TILE_ROWS;
+    const HAS_DOT: bool = T::HAS_DOT;
 
     #[inline(always)]
     fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
-        self.0.vectorize(Body(f))
+        self.0.vectorize(f)
     }
 
     #[inline(always)]
-    fn splat(self, x: f32) -> S::f32s {
-        self.0.splat_f32s(x)
+    fn splat(self, x: f32) -> F32s<T> {
+        self.0.pulp().splat_f32s(x)
     }
 
     #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> S::f32s {
+    unsafe fn load(self, from: *const f32) -> F32s<T> {
         // SAFETY: the caller vouches for `LANES` numbers, which is the size of the vector, and every bit
         // pattern is one.
-        unsafe { from.cast::<S::f32s>().read_unaligned() }
+        unsafe { from.cast::<F32s<T>>().read_unaligned() }
     }
 
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32, v: S::f32s) {
+    unsafe fn store(self, to: *mut f32, v: F32s<T>) {
         // SAFETY: the caller vouches for `LANES` numbers, which is the size of the vector.
-        unsafe { to.cast::<S::f32s>().write_unaligned(v) }
+        unsafe { to.cast::<F32s<T>>().write_unaligned(v) }
     }
 
     #[inline(always)]
@@ -45,57 +51,80 @@ impl<S: pulp::Simd, const TILE_ROWS: usize> Simd for Instructions<S, TILE_ROWS> 
     }
 
     #[inline(always)]
-    fn add(self, a: S::f32s, b: S::f32s) -> S::f32s {
-        self.0.add_f32s(a, b)
+    fn add(self, a: F32s<T>, b: F32s<T>) -> F32s<T> {
+        self.0.pulp().add_f32s(a, b)
     }
 
     #[inline(always)]
-    fn sub(self, a: S::f32s, b: S::f32s) -> S::f32s {
-        self.0.sub_f32s(a, b)
+    fn sub(self, a: F32s<T>, b: F32s<T>) -> F32s<T> {
+        self.0.pulp().sub_f32s(a, b)
     }
 
     #[inline(always)]
-    fn mul(self, a: S::f32s, b: S::f32s) -> S::f32s {
-        self.0.mul_f32s(a, b)
+    fn mul(self, a: F32s<T>, b: F32s<T>) -> F32s<T> {
+        self.0.pulp().mul_f32s(a, b)
     }
 
     #[inline(always)]
-    fn div(self, a: S::f32s, b: S::f32s) -> S::f32s {
-        self.0.div_f32s(a, b)
+    fn div(self, a: F32s<T>, b: F32s<T>) -> F32s<T> {
+        self.0.pulp().div_f32s(a, b)
     }
 
     #[inline(always)]
-    fn mul_add(self, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
-        self.0.mul_add_e_f32s(a, b, c)
+    fn mul_add(self, a: F32s<T>, b: F32s<T>, c: F32s<T>) -> F32s<T> {
+        self.0.pulp().mul_add_e_f32s(a, b, c)
     }
 
     #[inline(always)]
-    fn max(self, a: S::f32s, b: S::f32s) -> S::f32s {
-        self.0.max_f32s(a, b)
+    fn max(self, a: F32s<T>, b: F32s<T>) -> F32s<T> {
+        self.0.pulp().max_f32s(a, b)
     }
 
     #[inline(always)]
-    fn select_less(self, a: S::f32s, b: S::f32s, yes: S::f32s, no: S::f32s) -> S::f32s {
-        self.0.select_f32s(self.0.less_than_f32s(a, b), yes, no)
+    fn select_less(self, a: F32s<T>, b: F32s<T>, yes: F32s<T>, no: F32s<T>) -> F32s<T> {
+        self.0.pulp().select_f32s(self.0.pulp().less_than_f32s(a, b), yes, no)
     }
 
     #[inline(always)]
-    fn scale_exponent(self, v: S::f32s, n: S::f32s) -> S::f32s {
-        let s = self.0;
+    fn scale_exponent(self, v: F32s<T>, n: F32s<T>) -> F32s<T> {
+        let s = self.0.pulp();
         let exponent =
             s.wrapping_dyn_shl_u32s(s.transmute_u32s_f32s(n), s.splat_u32s(f32::MANTISSA_DIGITS - 1));
         s.transmute_f32s_u32s(s.add_u32s(s.transmute_u32s_f32s(v), exponent))
     }
-}
-
-/// A closure as `pulp` wants it.
-struct Body<F>(F);
-
-impl<R, F: FnOnce() -> R> pulp::WithSimd for Body<F> {
-    type Output = R;
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> R {
-        (self.0)()
+    fn low_half(self, words: F32s<T>) -> F32s<T> {
+        let s = self.0.pulp();
+        s.transmute_f32s_u32s(s.wrapping_dyn_shl_u32s(s.transmute_u32s_f32s(words), s.splat_u32s(16)))
+    }
+
+    #[inline(always)]
+    fn high_half(self, words: F32s<T>) -> F32s<T> {
+        let s = self.0.pulp();
+        s.transmute_f32s_u32s(s.and_u32s(s.transmute_u32s_f32s(words), s.splat_u32s(0xffff_0000)))
+    }
+
+    #[inline(always)]
+    fn multiply_pairs(self, a: F32s<T>, b: F32s<T>, sum: F32s<T>) -> F32s<T> {
+        let s = self.0.pulp();
+        let products = s.transmute_u32s_i32s(self.0.multiply_adjacent(a, b));
+        s.transmute_f32s_u32s(s.add_u32s(s.transmute_u32s_f32s(sum), products))
+    }
+
+    #[inline(always)]
+    fn integers_to_floats(self, v: F32s<T>) -> F32s<T> {
+        let s = self.0.pulp();
+        self.0.integers_to_floats(s.transmute_i32s_u32s(s.transmute_u32s_f32s(v)))
+    }
+
+    #[inline(always)]
+    fn dot_bf16(self, a: F32s<T>, b: F32s<T>, sum: F32s<T>) -> F32s<T> {
+        self.0.dot_bf16(a, b, sum)
+    }
+
+    #[inline(always)]
+    fn dot_bytes(self, a: F32s<T>, b: F32s<T>, sum: F32s<T>) -> F32s<T> {
+        self.0.dot_bytes(a, b, sum)
     }
 }

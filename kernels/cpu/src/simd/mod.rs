@@ -4,14 +4,22 @@
 //! one is the proof that they may be run. Kernels are `#[inline(always)]` functions generic over the token and
 //! are compiled for its instruction set inside [`Simd::vectorize`].
 
+#[cfg(test)]
+mod emulated;
 // Tests also run it on arrays, on any processor.
 #[cfg(any(test, target_arch = "x86_64"))]
 mod instructions;
 mod portable;
+#[cfg(any(test, target_arch = "x86_64"))]
+mod token;
 
+#[cfg(test)]
+pub(crate) use emulated::EmulatedDot;
 #[cfg(any(test, target_arch = "x86_64"))]
 pub(crate) use instructions::Instructions;
 pub(crate) use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use token::Avx512Bf16;
 
 /// Vectors across a register tile. With two, an AVX-512 tile of 14 × 32 takes 28 of 32 registers and an AVX2
 /// tile of 6 × 16 takes 12 of 16; both leave room for two vectors of B and the broadcast of A.
@@ -88,6 +96,33 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// v·2ⁿ by adding the low bits of `n` to the exponent, where `n` holds the integer in its lowest bits.
     fn scale_exponent(self, v: Self::Vector, n: Self::Vector) -> Self::Vector;
+
+    /// The lower half of each 32-bit lane, a bf16 number, as f32.
+    fn low_half(self, words: Self::Vector) -> Self::Vector;
+
+    /// The upper half of each 32-bit lane, a bf16 number, as f32.
+    fn high_half(self, words: Self::Vector) -> Self::Vector;
+
+    /// Integers: each lane of `sum` plus the product of the lower and that of the upper 16 bits of a and b, all signed.
+    fn multiply_pairs(self, a: Self::Vector, b: Self::Vector, sum: Self::Vector) -> Self::Vector;
+
+    /// The 32-bit integer in each lane, rounded to f32.
+    fn integers_to_floats(self, v: Self::Vector) -> Self::Vector;
+
+    /// Whether there are [`Simd::dot_bf16`] and [`Simd::dot_bytes`].
+    const HAS_DOT: bool = false;
+
+    /// Each lane of `sum` plus the products of the two bf16 numbers in the lanes of a and b.
+    #[inline(always)]
+    fn dot_bf16(self, _a: Self::Vector, _b: Self::Vector, _sum: Self::Vector) -> Self::Vector {
+        unreachable!("only where HAS_DOT says so")
+    }
+
+    /// Integers: each lane of `sum` plus the products of the four bytes in the lanes of a, unsigned, and b, signed.
+    #[inline(always)]
+    fn dot_bytes(self, _a: Self::Vector, _b: Self::Vector, _sum: Self::Vector) -> Self::Vector {
+        unreachable!("only where HAS_DOT says so")
+    }
 
     /// The first [`Simd::LANES`] numbers of `from`.
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Every other processor, through `wide`: SSE2, NEON or WASM vectors, as the target was compiled for.
 
-use wide::{f32x4, u32x4};
+use wide::{f32x4, i16x8, i32x4, u32x4};
 
 use super::Simd;
 
@@ -80,5 +80,26 @@ impl Simd for Portable {
     fn scale_exponent(self, v: f32x4, n: f32x4) -> f32x4 {
         let (v, n): (u32x4, u32x4) = (bytemuck::cast(v), bytemuck::cast(n));
         bytemuck::cast(v + (n << (f32::MANTISSA_DIGITS - 1)))
+    }
+
+    #[inline(always)]
+    fn low_half(self, words: f32x4) -> f32x4 {
+        bytemuck::cast(bytemuck::cast::<_, u32x4>(words) << 16)
+    }
+
+    #[inline(always)]
+    fn high_half(self, words: f32x4) -> f32x4 {
+        bytemuck::cast(bytemuck::cast::<_, u32x4>(words) & u32x4::splat(0xffff_0000))
+    }
+
+    #[inline(always)]
+    fn multiply_pairs(self, a: f32x4, b: f32x4, sum: f32x4) -> f32x4 {
+        let products = bytemuck::cast::<_, i16x8>(a).dot(bytemuck::cast(b));
+        bytemuck::cast(products + bytemuck::cast::<_, i32x4>(sum))
+    }
+
+    #[inline(always)]
+    fn integers_to_floats(self, v: f32x4) -> f32x4 {
+        f32x4::from_i32x4(bytemuck::cast(v))
     }
 }

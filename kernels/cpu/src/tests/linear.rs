@@ -8,6 +8,10 @@ fn activations() -> impl Strategy<Value = Activation> {
     )
 }
 
+fn formats() -> impl Strategy<Value = WeightFormat> {
+    proptest::sample::select(vec![WeightFormat::F32, WeightFormat::Bf16, WeightFormat::Int8])
+}
+
 proptest! {
     #![proptest_config(cases(60))]
 
@@ -15,6 +19,7 @@ proptest! {
     fn any_epilogue_and_any_size_agree_with_the_reference(
         rows in awkward(0), inputs in awkward(1), outputs in awkward(1), seed in any::<u64>(),
         activation in activations(), accumulate in any::<bool>(), bias in any::<bool>(), keep in any::<bool>(),
+        format in formats(),
     ) {
         let write = if accumulate { Write::Accumulate } else { Write::Replace };
         let weight = noise(seed, inputs * outputs);
@@ -23,7 +28,7 @@ proptest! {
         agree("linear", inputs, size, &|backend| {
             let mut stream = Arc::clone(backend).stream().unwrap();
             let s = &mut *stream;
-            let linear = packed(backend, [outputs, inputs], &weight, bias.as_deref());
+            let linear = packed_as(backend, format, [outputs, inputs], &weight, bias.as_deref());
             let x = tensor(s, [rows, inputs], &noise(seed + 2, rows * inputs));
             let mut y = tensor(s, [rows, outputs], &noise(seed + 3, rows * outputs));
             let mut pre = unset(s, [rows, outputs]);
@@ -38,14 +43,14 @@ proptest! {
     #[test]
     fn ranges_of_rows_are_read_and_written_in_place(
         batch in 1..4usize, rows in 1..40usize, before in 0..5usize, after in 0..5usize,
-        inputs in awkward(1), outputs in awkward(1), seed in any::<u64>(),
+        inputs in awkward(1), outputs in awkward(1), seed in any::<u64>(), format in formats(),
     ) {
         let all = before + rows + after;
         let weight = noise(seed, inputs * outputs);
         agree("linear", inputs, (inputs as f32).sqrt(), &|backend| {
             let mut stream = Arc::clone(backend).stream().unwrap();
             let s = &mut *stream;
-            let linear = packed(backend, [outputs, inputs], &weight, None);
+            let linear = packed_as(backend, format, [outputs, inputs], &weight, None);
             let x = tensor(s, [batch, all, inputs], &noise(seed + 1, batch * all * inputs));
             let mut y = unset(s, [batch, all, outputs]);
             let from = Rows::range(&x, before..before + rows).unwrap();
@@ -85,7 +90,7 @@ proptest! {
     #[test]
     fn stacked_blocks_of_any_type_and_a_repacked_layer_agree(
         outs in proptest::collection::vec(awkward(1), 1..4), inputs in awkward(1), seed in any::<u64>(),
-        dtype in proptest::sample::select(vec![DType::F32, DType::Bf16, DType::F16]),
+        dtype in proptest::sample::select(vec![DType::F32, DType::Bf16, DType::F16]), format in formats(),
     ) {
         let outputs: usize = outs.iter().sum();
         let bytes = |seed, count| -> Vec<u8> {
@@ -113,7 +118,7 @@ proptest! {
         agree("pack_linear", inputs, (inputs as f32).sqrt(), &|backend| {
             let mut stream = Arc::clone(backend).stream().unwrap();
             let s = &mut *stream;
-            let mut linear = backend.pack_linear(&blocks, WeightFormat::F32).unwrap();
+            let mut linear = backend.pack_linear(&blocks, format).unwrap();
             let x = tensor(s, [3, inputs], &noise(seed + 20, 3 * inputs));
             let mut y = unset(s, [3, outputs]);
             s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into()).unwrap();
@@ -133,12 +138,20 @@ proptest! {
 #[test]
 #[cfg_attr(miri, ignore = "too large")]
 fn padded_rows_and_long_sums_agree() {
-    for (rows, inputs, outputs) in [(13 * 14, 768, 96), (29, 3072, 33), (1, 1024, 400), (160, 512, 48)] {
+    use WeightFormat::{Bf16, F32, Int8};
+    for (rows, inputs, outputs, format) in [
+        (13 * 14, 768, 96, F32),
+        (29, 3072, 33, F32),
+        (1, 1024, 400, F32),
+        (160, 512, 48, F32),
+        (29, 3072, 33, Bf16),
+        (29, 3072, 33, Int8),
+    ] {
         let weight = noise(1, inputs * outputs);
         agree("linear", inputs, (inputs as f32).sqrt(), &|backend| {
             let mut stream = Arc::clone(backend).stream().unwrap();
             let s = &mut *stream;
-            let linear = packed(backend, [outputs, inputs], &weight, None);
+            let linear = packed_as(backend, format, [outputs, inputs], &weight, None);
             let x = tensor(s, [rows, inputs], &noise(2, rows * inputs));
             let mut y = unset(s, [rows, outputs]);
             s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into()).unwrap();
@@ -149,16 +162,34 @@ fn padded_rows_and_long_sums_agree() {
 
 #[test]
 fn nan_and_infinity_stay_in_their_rows() {
-    for activation in Activation::names().iter().map(|&(_, activation)| activation) {
+    let activations = Activation::names().iter().map(|&(_, activation)| (activation, WeightFormat::F32));
+    let narrow = [WeightFormat::Bf16, WeightFormat::Int8].map(|format| (Activation::Identity, format));
+    for (activation, format) in activations.chain(narrow) {
         agree("linear", 4, 1e3, &|backend| {
             let mut stream = Arc::clone(backend).stream().unwrap();
             let s = &mut *stream;
-            let linear = packed(backend, [1, 1], &[1.0], None);
+            let linear = packed_as(backend, format, [1, 1], &[1.0], None);
             let special =
                 [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, 1e-40, 120.0, -120.0, 3.0, -3.0, 1e3, -1e3];
             let x = tensor(s, [special.len(), 1], &special);
             let mut y = unset(s, [special.len(), 1]);
             s.linear((&x).into(), &linear, Epilogue::activation(activation), (&mut y).into()).unwrap();
+            values(s, &y)
+        });
+    }
+}
+
+#[test]
+fn weights_that_are_not_finite_spoil_their_feature_only() {
+    for format in [WeightFormat::Bf16, WeightFormat::Int8] {
+        agree("linear", 3, 1.0, &|backend| {
+            let mut stream = Arc::clone(backend).stream().unwrap();
+            let s = &mut *stream;
+            let weight = [f32::NAN, 0.5, 1.0, 1.0, 0.25, -1.0, 0.0, 0.0, 0.0];
+            let linear = packed_as(backend, format, [3, 3], &weight, Some(&[1.0, 2.0, 3.0]));
+            let x = tensor(s, [2, 3], &[0.5, -1.0, 1.0, 0.0, 0.0, 0.0]);
+            let mut y = unset(s, [2, 3]);
+            s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into()).unwrap();
             values(s, &y)
         });
     }

@@ -17,10 +17,16 @@ use kernels_backend::{
 use kernels_reference::ReferenceBackend;
 use proptest::{prelude::*, test_runner::Config};
 
-use crate::{Isa, backend::CpuBackend, open, simd::Instructions, threads::Threads};
+use crate::{
+    Isa,
+    backend::CpuBackend,
+    open,
+    simd::{EmulatedDot, Instructions},
+    threads::Threads,
+};
 
-/// Every instruction set of this machine, and two that run anywhere: lanes and tiles of AVX2 and of AVX-512 on
-/// arrays. What those leave untested are the intrinsics themselves. Miri, a thousand times slower, sees the first
+/// Every instruction set of this machine, and three that run anywhere: lanes and tiles of AVX2 and of AVX-512 on
+/// arrays, without and with its dot products. What those leave untested are the intrinsics themselves. Miri, a thousand times slower, sees the first
 /// only.
 pub(crate) fn backends(threads: usize) -> Vec<Arc<dyn Backend>> {
     let mut backends: Vec<Arc<dyn Backend>> = Vec::new();
@@ -36,6 +42,7 @@ pub(crate) fn backends(threads: usize) -> Vec<Arc<dyn Backend>> {
     let threads = || Threads::new(Some(threads)).unwrap();
     backends.push(CpuBackend::new(Instructions::<_, 6>(pulp::Scalar256b), "emulated avx2", threads()));
     backends.push(CpuBackend::new(Instructions::<_, 14>(pulp::Scalar512b), "emulated avx512", threads()));
+    backends.push(CpuBackend::new(Instructions::<_, 14>(EmulatedDot), "emulated avx512bf16", threads()));
     backends
 }
 
@@ -104,9 +111,20 @@ pub(crate) fn packed(
     weight: &[f32],
     bias: Option<&[f32]>,
 ) -> Linear {
+    packed_as(backend, WeightFormat::F32, shape, weight, bias)
+}
+
+/// A linear layer of one block in some precision.
+pub(crate) fn packed_as(
+    backend: &Arc<dyn Backend>,
+    format: WeightFormat,
+    shape: [usize; 2],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Linear {
     let bias = bias.map(|bias| View::f32([shape[0]], bias).unwrap());
     let block = LinearBlock { weight: View::f32(shape, weight).unwrap(), bias };
-    backend.pack_linear(&[block], WeightFormat::F32).unwrap()
+    backend.pack_linear(&[block], format).unwrap()
 }
 
 /// `count` reproducible numbers in [−1, 1).

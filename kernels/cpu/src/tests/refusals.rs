@@ -3,7 +3,7 @@ use kernels_backend::{DType, Epilogue, Error, LinearBlock, WeightFormat, Write};
 use super::*;
 
 #[test]
-fn half_precision_is_refused_with_a_way_out() {
+fn precisions_that_are_not_there_are_refused_with_a_way_out() {
     for backend in BACKENDS.iter() {
         let mut stream = Arc::clone(backend).stream().unwrap();
         let message = stream.alloc([1].into(), DType::Bf16, Layout::Rows).unwrap_err().to_string();
@@ -11,7 +11,12 @@ fn half_precision_is_refused_with_a_way_out() {
         let view = View::new([1], DType::F16, &[0, 0]).unwrap();
         assert!(matches!(backend.upload(&view), Err(Error::Unsupported { .. })));
         let block = LinearBlock { weight: View::f32([1, 1], &[1.0]).unwrap(), bias: None };
-        assert!(matches!(backend.pack_linear(&[block], WeightFormat::Bf16), Err(Error::Unsupported { .. })));
+        assert!(matches!(backend.pack_linear(&[block], WeightFormat::F16), Err(Error::Unsupported { .. })));
+        // 2³¹ / (255·127) terms are the most that an i32 holds.
+        let long = vec![0.0; 66_312];
+        let block = LinearBlock { weight: View::f32([1, long.len()], &long).unwrap(), bias: None };
+        let message = backend.pack_linear(&[block], WeightFormat::Int8).map(drop).unwrap_err().to_string();
+        assert!(message.contains("66312 inputs in int8"), "{message}");
         assert!(matches!(Arc::clone(backend).backward_stream(), Err(Error::Unsupported { .. })));
     }
 }

@@ -1,0 +1,178 @@
+//! Rows of x brought to the precision of the weights.
+//!
+//! A weight is an integer times the scale of its output feature; a number of x is an integer from 0 to 255 times the
+//! scale of its row, plus the least number of the row:
+//!
+//! ```text
+//! x ≈ least + s·q      w ≈ t·p      Σ x·w ≈ (s·t)·Σ q·p + least·(t·Σ p)
+//! ```
+//!
+//! so that the sum over integers is exact and the whole range of the bytes is used, also by the outputs of a GELU, which
+//! are hardly negative.
+
+use kernels_backend::{Error, Result, RowDims, WeightFormat};
+
+use super::product::{Int8, Product, bf16_code, nearest_code};
+use crate::{
+    layer_norm::sum,
+    memory::Buffer,
+    simd::{MAX_TILE_COLUMNS, Simd},
+    storage::{Matrix, row_stride},
+    stream::Context,
+    threads::Parts,
+};
+
+/// How the numbers of one row of x were brought to bytes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct RowScale {
+    /// What a step of one stands for.
+    pub(crate) scale: f32,
+    /// What zero stands for.
+    pub(crate) least: f32,
+}
+
+/// Memory for the words of x; grown when a larger x comes, then kept.
+pub(crate) struct Scratch {
+    words: Buffer,
+    rows: Vec<RowScale>,
+}
+
+impl Scratch {
+    /// No memory yet.
+    pub(crate) fn new() -> Self {
+        Self { words: Buffer::zeroed(0).expect("no memory is always to be had"), rows: Vec::new() }
+    }
+
+    /// The rows of `x` in `depth` words each, in the precision `format`, and for int8 their scales.
+    pub(crate) fn narrow<S: Simd>(
+        &mut self,
+        context: &Context<'_, S>,
+        x: &Matrix<'_>,
+        format: WeightFormat,
+        depth: usize,
+    ) -> Result<(Matrix<'_>, &[RowScale])> {
+        let total = x.dims.total();
+        let dims = RowDims { batch: 1, rows: total, width: depth, rows_per_sample: total, offset: 0 };
+        let stride = row_stride(depth, kernels_backend::DType::F32);
+        self.reserve(context.name, total, stride)?;
+        let (s, rows) = (context.simd, Parts::new(&mut self.rows[..total]));
+        let words = Parts::new(&mut self.words[..total * stride]);
+        context.threads.for_each(total.div_ceil(ROWS), |block| {
+            for i in block * ROWS..total.min((block + 1) * ROWS) {
+                // SAFETY: each row belongs to one block.
+                let (words, scale) =
+                    unsafe { (words.part(i * stride..i * stride + depth), rows.part(i..i + 1)) };
+                s.vectorize(
+                    #[inline(always)]
+                    || match format {
+                        WeightFormat::Int8 => scale[0] = bytes(s, x.row(i), words),
+                        _ => halves(x.row(i), words),
+                    },
+                );
+            }
+        });
+        Ok((Matrix { words: &self.words, stride, dims }, &self.rows[..total]))
+    }
+
+    fn reserve(&mut self, name: &str, rows: usize, stride: usize) -> Result<()> {
+        let words = rows.saturating_mul(stride);
+        if self.words.len() < words {
+            self.words = Buffer::zeroed(words).ok_or_else(|| Error::OutOfMemory {
+                backend: name.to_owned(),
+                bytes: Buffer::bytes(words),
+                shape: kernels_backend::Shape::from([rows, stride]).to_string(),
+            })?;
+        }
+        if self.rows.len() < rows {
+            self.rows.resize(rows, RowScale::default());
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a task.
+const ROWS: usize = 16;
+
+/// Pairs of bf16.
+#[inline(always)]
+fn halves(x: &[f32], words: &mut [f32]) {
+    write::<u16>(x, words, |x| bf16_code(x) as u16);
+}
+
+/// Bytes, in words as the instruction set multiplies them.
+#[inline(always)]
+fn bytes<S: Simd>(s: S, x: &[f32], words: &mut [f32]) -> RowScale {
+    let (row, inverse) = row_scale(s, x);
+    let code = |x: f32| nearest_code((x - row.least) * inverse);
+    if <Int8 as Product<S>>::NUMBERS == 4 {
+        // The upper bits of the code are not those of the integer.
+        write::<u8>(x, words, |x| code(x) as u8);
+    } else {
+        write::<u16>(x, words, |x| u16::from(code(x) as u8));
+    }
+    row
+}
+
+/// Fills words with what becomes of each number, in order; the end of a last word that is not full is zero.
+#[inline(always)]
+fn write<T: bytemuck::Pod>(x: &[f32], words: &mut [f32], code: impl Fn(f32) -> T) {
+    let (codes, rest) = bytemuck::cast_slice_mut::<f32, T>(words).split_at_mut(x.len());
+    for (to, &x) in codes.iter_mut().zip(x) {
+        *to = code(x);
+    }
+    rest.fill(T::zeroed());
+}
+
+/// The scale of a row, and what a number is multiplied by. A row with NaN or an infinity becomes NaN as a whole.
+#[inline(always)]
+fn row_scale<S: Simd>(s: S, x: &[f32]) -> (RowScale, f32) {
+    let most = largest(
+        s,
+        x,
+        #[inline(always)]
+        |x| x,
+    );
+    let least = -largest(
+        s,
+        x,
+        #[inline(always)]
+        |x| s.sub(s.splat(0.0), x),
+    );
+    // Maxima may pass NaN over, but x − x is zero for a finite number only.
+    let nothing = sum(
+        s,
+        x,
+        0.0,
+        #[inline(always)]
+        |x| s.sub(x, x),
+    );
+    let spread = most - least + nothing;
+    if spread == 0.0 || x.is_empty() {
+        return (RowScale { scale: 0.0, least: x.first().copied().unwrap_or(0.0) }, 0.0);
+    }
+    (RowScale { scale: spread / 255.0, least }, 255.0 / spread)
+}
+
+/// The largest f(xᵢ), of at least one.
+#[inline(always)]
+fn largest<S: Simd>(s: S, x: &[f32], f: impl Fn(S::Vector) -> S::Vector) -> f32 {
+    let mut largest = s.splat(f32::NEG_INFINITY);
+    let mut vectors = x.chunks_exact(S::LANES);
+    for vector in &mut vectors {
+        largest = s.max(largest, f(s.load_slice(vector)));
+    }
+    if let [first, ..] = *vectors.remainder() {
+        largest = s.max(largest, f(s.load_tail(vectors.remainder(), first)));
+    }
+    let mut lanes = [f32::NEG_INFINITY; MAX_TILE_COLUMNS];
+    s.store_slice(&mut lanes, largest);
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// The scale of an output feature, and what a weight is multiplied by; both NaN for one with NaN or an infinity.
+pub(crate) fn weight_scale(weights: &[f32]) -> (f32, f32) {
+    // `max` passes NaN over, but a product with zero is zero for a finite number only.
+    let nothing: f32 = weights.iter().map(|w| w * 0.0).sum();
+    let largest = weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs())) + nothing;
+    if largest == 0.0 { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) }
+}

@@ -1,0 +1,172 @@
+//! What `pulp` lacks: integer products and the instructions newer than x86-64-v4.
+
+#[cfg(target_arch = "x86_64")]
+use std::mem::transmute;
+
+#[cfg(target_arch = "x86_64")]
+use pulp::{
+    f32x16,
+    x86::{V3, V4},
+};
+
+/// The vector of f32 of a token.
+pub(crate) type F32s<T> = <<T as Token>::Pulp as pulp::Simd>::f32s;
+
+/// The vector of i32 of a token.
+pub(crate) type I32s<T> = <<T as Token>::Pulp as pulp::Simd>::i32s;
+
+/// A token of `pulp`, or one that goes beyond it.
+pub(crate) trait Token: Copy + Send + Sync + 'static {
+    /// Most operations.
+    type Pulp: pulp::Simd;
+
+    /// The token itself.
+    fn pulp(self) -> Self::Pulp;
+
+    /// Runs `f` in a function compiled for the instruction set.
+    #[inline(always)]
+    fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
+        pulp::Simd::vectorize(self.pulp(), Body(f))
+    }
+
+    /// In each 32-bit lane, the product of the lower plus that of the upper 16 bits, all signed.
+    fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self>;
+
+    /// Rounds.
+    fn integers_to_floats(self, v: I32s<Self>) -> F32s<Self>;
+
+    /// As [`super::Simd::HAS_DOT`].
+    const HAS_DOT: bool = false;
+
+    /// As [`super::Simd::dot_bf16`].
+    fn dot_bf16(self, _a: F32s<Self>, _b: F32s<Self>, _sum: F32s<Self>) -> F32s<Self> {
+        unreachable!("only where HAS_DOT says so")
+    }
+
+    /// As [`super::Simd::dot_bytes`].
+    fn dot_bytes(self, _a: F32s<Self>, _b: F32s<Self>, _sum: F32s<Self>) -> F32s<Self> {
+        unreachable!("only where HAS_DOT says so")
+    }
+}
+
+/// A closure as `pulp` wants it.
+struct Body<F>(F);
+
+impl<R, F: FnOnce() -> R> pulp::WithSimd for Body<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> R {
+        (self.0)()
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Token for V3 {
+    type Pulp = Self;
+
+    #[inline(always)]
+    fn pulp(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self> {
+        self.multiply_wrapping_add_adjacent_i16x16(pulp::cast(a), pulp::cast(b))
+    }
+
+    #[inline(always)]
+    fn integers_to_floats(self, v: I32s<Self>) -> F32s<Self> {
+        self.convert_i32x8_to_f32x8(v)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Token for V4 {
+    type Pulp = Self;
+
+    #[inline(always)]
+    fn pulp(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self> {
+        self.multiply_wrapping_add_adjacent_i16x32(pulp::cast(a), pulp::cast(b))
+    }
+
+    #[inline(always)]
+    fn integers_to_floats(self, v: I32s<Self>) -> F32s<Self> {
+        self.convert_i32x16_to_f32x16(v)
+    }
+}
+
+/// AVX-512 with BF16 and VNNI: Zen 4, Sapphire Rapids and their successors.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512Bf16(V4);
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512Bf16 {
+    /// The token, if this processor has the instructions.
+    pub(crate) fn try_new() -> Option<Self> {
+        let has_both = is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512vnni");
+        V4::try_new().filter(|_| has_both).map(Self)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Token for Avx512Bf16 {
+    type Pulp = V4;
+
+    #[inline(always)]
+    fn pulp(self) -> V4 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn vectorize<R>(self, f: impl FnOnce() -> R) -> R {
+        /// # Safety
+        /// - The processor has these features.
+        #[target_feature(
+            enable = "avx2,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx512vnni"
+        )]
+        unsafe fn with_features<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        // SAFETY: a token exists only where `try_new` found them.
+        unsafe { with_features(f) }
+    }
+
+    #[inline(always)]
+    fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self> {
+        self.0.multiply_adjacent(a, b)
+    }
+
+    #[inline(always)]
+    fn integers_to_floats(self, v: I32s<Self>) -> F32s<Self> {
+        Token::integers_to_floats(self.0, v)
+    }
+
+    const HAS_DOT: bool = true;
+
+    #[inline(always)]
+    fn dot_bf16(self, a: F32s<Self>, b: F32s<Self>, sum: F32s<Self>) -> F32s<Self> {
+        use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps};
+        // SAFETY: a token exists only where the processor has BF16; all these are 512 bits of any pattern.
+        unsafe {
+            let (a, b) = (transmute::<f32x16, __m512bh>(a), transmute::<f32x16, __m512bh>(b));
+            transmute::<__m512, f32x16>(_mm512_dpbf16_ps(transmute::<f32x16, __m512>(sum), a, b))
+        }
+    }
+
+    #[inline(always)]
+    fn dot_bytes(self, a: F32s<Self>, b: F32s<Self>, sum: F32s<Self>) -> F32s<Self> {
+        use std::arch::x86_64::{__m512i, _mm512_dpbusd_epi32};
+        // SAFETY: a token exists only where the processor has VNNI; all these are 512 bits of any pattern.
+        unsafe {
+            let (a, b) = (transmute::<f32x16, __m512i>(a), transmute::<f32x16, __m512i>(b));
+            transmute::<__m512i, f32x16>(_mm512_dpbusd_epi32(transmute::<f32x16, __m512i>(sum), a, b))
+        }
+    }
+}
