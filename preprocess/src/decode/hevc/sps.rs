@@ -224,3 +224,39 @@ fn usability(bits: &mut Bits<'_>) -> Option<Usability> {
     }
     Some(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of `hevc_10_bit_top_left.mp4` in the fixtures: x265 with everything that is read here.
+    const SET: [u8; 44] = [
+        0x42, 0x01, 0x01, 0x02, 0x20, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00,
+        0x1e, 0xa0, 0x20, 0x83, 0x13, 0x65, 0x95, 0x9a, 0xe4, 0xca, 0xe6, 0xe0, 0x40, 0x41, 0x36, 0xc2, 0x00,
+        0x00, 0x03, 0x00, 0x02, 0x00, 0x00, 0x03, 0x00, 0x32, 0x10,
+    ];
+
+    #[test]
+    fn a_set_tells_format_size_colours_and_siting() {
+        let expected = Sps {
+            profile_idc: 2,
+            chroma_format_idc: 1,
+            bit_depth: (10, 10),
+            width: 64,
+            height: 48,
+            top_layer: 0,
+            full_range: Some(true),
+            matrix: Some(9),
+            siting: Siting { x: 0, y: 0 },
+        };
+        assert_eq!(Sps::parse(&SET), Some(expected));
+    }
+
+    #[test]
+    fn a_set_that_is_cut_short_is_damaged() {
+        // What follows the matrix and the siting, in byte 32, is not read.
+        for length in 0..32 {
+            assert_eq!(Sps::parse(&SET[..length]), None, "{length} bytes");
+        }
+    }
+}

@@ -2,27 +2,44 @@
 
 use rusty_vp9::{DecodedFrame, Error, Vp9Decoder};
 
-use super::header::frames;
+use super::header::{FrameHeader, frames};
 use crate::decode::reader::{Failure, Input, SampleDecoder};
 use crate::decode::yuv::{Picture, Siting, YuvFrame};
 
-pub(super) struct RustyVp9(Vp9Decoder);
+pub(super) struct RustyVp9 {
+    decoder: Vp9Decoder,
+    size: (usize, usize),
+}
 
 impl RustyVp9 {
-    pub(super) fn new() -> Self {
-        Self(Vp9Decoder::new())
+    /// A decoder of pictures of one size.
+    pub(super) fn new(size: (usize, usize)) -> Self {
+        Self { decoder: Vp9Decoder::new(), size }
+    }
+
+    /// Refuses a frame of another size before memory is set aside for it.
+    fn check(&self, frame: &[u8]) -> Result<(), Failure> {
+        let header = FrameHeader::parse(frame);
+        let header = header.ok_or_else(|| Failure::Damaged("the header of a frame is damaged".to_owned()))?;
+        let ((width, height), (new_width, new_height)) = (self.size, header.size.unwrap_or(self.size));
+        if (width, height) == (new_width, new_height) {
+            return Ok(());
+        }
+        let what = format!("the size changes from {width}×{height} to {new_width}×{new_height}");
+        Err(Failure::Unsupported(what))
     }
 }
 
 impl SampleDecoder for RustyVp9 {
     fn decode(&mut self, input: &Input<'_>) -> Result<Option<Picture>, Failure> {
         if input.starts {
-            self.0 = Vp9Decoder::new();
+            self.decoder = Vp9Decoder::new();
         }
         let mut shown = None;
         for frame in frames(input.bytes).map_err(Failure::Damaged)? {
-            self.0.push(frame, None).map_err(failure)?;
-            match self.0.next_frame() {
+            self.check(frame)?;
+            self.decoder.push(frame, None).map_err(failure)?;
+            match self.decoder.next_frame() {
                 Ok(decoded) => shown = Some(picture(decoded).map_err(Failure::Damaged)?),
                 // A frame that is not shown.
                 Err(Error::Again) => {}

@@ -11,20 +11,18 @@ pub(super) struct FrameHeader {
     pub(super) shown: bool,
     /// What a key frame says.
     pub(super) key: Option<KeyFrame>,
+    /// Width and height, unless they are those of a frame that this one refers to.
+    pub(super) size: Option<(usize, usize)>,
 }
 
 /// What all frames up to the next key frame have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeyFrame {
-    /// Bits per sample.
-    pub(super) bit_depth: u32,
     /// 4:2:0.
     pub(super) subsampled: bool,
     /// `color_space`.
     pub(super) colour_space: u32,
     pub(super) full_range: bool,
-    pub(super) width: usize,
-    pub(super) height: usize,
 }
 
 impl FrameHeader {
@@ -38,47 +36,65 @@ impl FrameHeader {
         if profile == 3 {
             bits.flag().filter(|&reserved| !reserved)?;
         }
+        let mut header = Self { profile, shown: true, key: None, size: None };
         let show_existing = bits.flag()?;
         if show_existing {
-            return Some(Self { profile, shown: true, key: None });
+            return Some(header);
         }
         let inter = bits.flag()?;
-        let shown = bits.flag()?;
-        let _error_resilient = bits.flag()?;
-        let key = if inter { None } else { Some(KeyFrame::parse(&mut bits, profile)?) };
-        Some(Self { profile, shown, key })
+        header.shown = bits.flag()?;
+        let error_resilient = bits.flag()?;
+        if !inter {
+            let key = KeyFrame::parse(&mut bits, profile)?;
+            // The size that follows is of no use for a format that is refused.
+            header.size = if key.subsampled { Some(size(&mut bits)?) } else { None };
+            header.key = Some(key);
+            return Some(header);
+        }
+        let intra_only = !header.shown && bits.flag()?;
+        if !error_resilient {
+            let _reset_frame_context = bits.number(2)?;
+        }
+        header.size = if intra_only {
+            if profile > 0 {
+                KeyFrame::parse(&mut bits, profile)?;
+            } else {
+                sync_code(&mut bits)?;
+            }
+            let _refresh_frame_flags = bits.number(8)?;
+            Some(size(&mut bits)?)
+        } else {
+            // Which slots it goes to, and of each of the three references the slot and a sign.
+            let _slots = bits.number(8 + 3 * (3 + 1))?;
+            let as_reference = bits.flag()? || bits.flag()? || bits.flag()?;
+            if as_reference { None } else { Some(size(&mut bits)?) }
+        };
+        Some(header)
     }
 }
 
 impl KeyFrame {
     fn parse(bits: &mut Bits<'_>, profile: u32) -> Option<Self> {
-        const SYNC_CODE: u32 = 0x49_83_42;
         const RGB: u32 = 7;
-        bits.number(24).filter(|&code| code == SYNC_CODE)?;
-        let deeper = profile >= 2 && bits.flag()?;
-        let bit_depth = match (profile, deeper) {
-            (0 | 1, _) => 8,
-            (_, false) => 10,
-            (_, true) => 12,
-        };
+        sync_code(bits)?;
+        let _twelve_bits = profile >= 2 && bits.flag()?;
         let colour_space = bits.number(3)?;
-        let (full_range, subsampled) = if colour_space == RGB {
-            (true, false)
-        } else {
-            let full_range = bits.flag()?;
-            // Only the odd profiles have a choice.
-            (full_range, profile.is_multiple_of(2) || bits.flag()? && bits.flag()?)
-        };
-        if !profile.is_multiple_of(2) && !subsampled {
-            // The size that follows is of no use for a format that is refused.
-            return Some(Self { bit_depth, subsampled, colour_space, full_range, width: 1, height: 1 });
+        if colour_space == RGB {
+            return Some(Self { subsampled: false, colour_space, full_range: true });
         }
-        if !profile.is_multiple_of(2) {
-            let _reserved = bits.flag()?;
-        }
-        let (width, height) = (bits.number(16)? as usize + 1, bits.number(16)? as usize + 1);
-        Some(Self { bit_depth, subsampled, colour_space, full_range, width, height })
+        let full_range = bits.flag()?;
+        // The even profiles have no other format; the odd ones have any other, and spell it out.
+        Some(Self { subsampled: profile.is_multiple_of(2), colour_space, full_range })
     }
+}
+
+fn sync_code(bits: &mut Bits<'_>) -> Option<()> {
+    const SYNC_CODE: u32 = 0x49_83_42;
+    bits.number(24).filter(|&code| code == SYNC_CODE).map(drop)
+}
+
+fn size(bits: &mut Bits<'_>) -> Option<(usize, usize)> {
+    Some((bits.number(16)? as usize + 1, bits.number(16)? as usize + 1))
 }
 
 /// Splits a sample into frames: one, or those that the index at the end of a superframe lists (VP9, annex B).
@@ -134,25 +150,36 @@ mod tests {
         let sync = "01001001 10000011 01000010";
         // Marker, profile 0, no show_existing, key frame, shown, no error resilience; BT.709, full range; 66×49.
         let bytes = packed(&format!("10 00 0 0 1 0 {sync} 010 1 0000000001000001 0000000000110000"));
-        let key = KeyFrame {
-            bit_depth: 8,
-            subsampled: true,
-            colour_space: 2,
-            full_range: true,
-            width: 66,
-            height: 49,
-        };
-        assert_eq!(FrameHeader::parse(&bytes), Some(FrameHeader { profile: 0, shown: true, key: Some(key) }));
+        let key = KeyFrame { subsampled: true, colour_space: 2, full_range: true };
+        let header = FrameHeader { profile: 0, shown: true, key: Some(key), size: Some((66, 49)) };
+        assert_eq!(FrameHeader::parse(&bytes), Some(header));
         assert_eq!(FrameHeader::parse(&bytes[..6]), None, "cut inside the size");
         // Profile 2 (the low bit comes first), 12 bits, unknown colours, limited range.
         let bytes = packed(&format!("10 01 0 0 0 0 {sync} 1 000 0 0000000000000000 0000000000000001"));
-        let key = KeyFrame { bit_depth: 12, colour_space: 0, full_range: false, width: 1, height: 2, ..key };
-        assert_eq!(
-            FrameHeader::parse(&bytes),
-            Some(FrameHeader { profile: 2, shown: false, key: Some(key) })
-        );
+        let key = KeyFrame { colour_space: 0, full_range: false, ..key };
+        let header = FrameHeader { profile: 2, shown: false, key: Some(key), size: Some((1, 2)) };
+        assert_eq!(FrameHeader::parse(&bytes), Some(header));
         let damaged = packed("10 00 0 0 1 0 01001001 10000011 01000011 010 1");
         assert_eq!(FrameHeader::parse(&damaged), None, "wrong sync code");
+    }
+
+    #[test]
+    fn other_frames_tell_their_size_unless_it_is_that_of_a_reference() {
+        let (sync, size) = ("01001001 10000011 01000010", "0000000001000001 0000000000110000");
+        let references = "00000001 000 0 001 0 010 1";
+        for (bits, shown, size) in [
+            // Inter, shown, no error resilience, no reset of contexts; the size of the second reference.
+            (format!("10 00 0 1 1 0 00 {references} 01"), true, None),
+            (format!("10 00 0 1 1 1 {references} 000 {size}"), true, Some((66, 49))),
+            // Hidden and intra-only, with and without error resilience.
+            (format!("10 00 0 1 0 1 1 {sync} 00000001 {size}"), false, Some((66, 49))),
+            (format!("10 00 0 1 0 0 1 00 {sync} 00000001 {size}"), false, Some((66, 49))),
+            // A slot is shown.
+            ("10 00 1 011".to_owned(), true, None),
+        ] {
+            let expected = FrameHeader { profile: 0, shown, key: None, size };
+            assert_eq!(FrameHeader::parse(&packed(&bits)), Some(expected), "{bits}");
+        }
     }
 
     #[test]

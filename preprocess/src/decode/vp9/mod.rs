@@ -13,8 +13,10 @@ use super::reader::{Codec, Entry, Header, Refusal, Role, SampleDecoder};
 use super::track::Description;
 use super::yuv::{Colour, Matrix};
 
-/// The codec; all that decoding needs is in the samples.
-pub(super) struct Vp9;
+/// What every picture has to be.
+pub(super) struct Vp9 {
+    size: (usize, usize),
+}
 
 impl Codec for Vp9 {
     const NAME: &'static str = "VP9";
@@ -45,19 +47,18 @@ impl Codec for Vp9 {
             return Err(Refusal::Damaged("the first picture is no key frame".to_owned()));
         };
         let codec = format!("vp9 (Profile {profile})");
-        let KeyFrame { bit_depth, subsampled, colour_space, full_range, width, height } = key;
-        if !subsampled {
+        let KeyFrame { colour_space, full_range, .. } = key;
+        let Some(size) = headers[0].size else {
             return Err(Refusal::Unsupported(format!("{codec}: another format than 4:2:0")));
-        }
+        };
         let matrix = matrix(colour_space)
             .ok_or_else(|| Refusal::Unsupported(format!("{codec}: colour space {colour_space}")))?;
-        debug_assert!(matches!(bit_depth, 8 | 10 | 12), "the header has no other depth");
         let colour = Colour { matrix, full_range };
-        Ok((Self, Header { codec, decoded: (width, height), shown: (width, height), colour, top_layer: 0 }))
+        Ok((Self { size }, Header { codec, decoded: size, shown: size, colour, top_layer: 0 }))
     }
 
     fn decoders(&self) -> Vec<(&'static str, Box<dyn SampleDecoder>)> {
-        vec![("rusty_vp9", Box::new(RustyVp9::new()))]
+        vec![("rusty_vp9", Box::new(RustyVp9::new(self.size)))]
     }
 }
 
