@@ -74,6 +74,7 @@ pub(crate) const KINDS: &[Kind] = &[
             "xtask/python/fixtures/original.py",
         ],
     },
+    Kind { key: "masks", name: "masks", transformers_4: false, sources: &["xtask/python/fixtures/masks.py"] },
     Kind {
         key: "scripts",
         name: "scripts",
