@@ -19,9 +19,14 @@ const CLASSES: [&str; 5] = [
 /// The image processor of transformers 5 without torchvision.
 const PILLOW_CLASS: &str = "VideoMAEImageProcessorPil";
 
-/// Entries that say how the reference runs and change no result here. Others without effect on these classes in the
-/// reference (`do_pad`, `pad_size`, `data_format`) stay among the entries that nobody took, and are written back; so
-/// does `input_data_format`, because the layout of frames is stated by their view.
+/// Entries that say how the reference runs and change no result here. Others stay among the entries that nobody took,
+/// and are written back:
+///
+/// - `do_pad` and `pad_size`: the classes of VideoMAE take them from their base classes and never pad, in transformers
+///   4.57 and 5.23 alike;
+/// - `data_format`: without effect in a file, in both; in a call transformers 4 moves the channels to the end for
+///   `channels_last`, which is [`crate::PixelValues::to_channels_last`] here, and transformers 5 does nothing;
+/// - `input_data_format`: the layout of frames is stated by their view.
 const WITHOUT_EFFECT: [&str; 6] = [
     "processor_class",
     "_processor_class",

@@ -14,7 +14,8 @@ use crate::{Error, FramesView, PixelValues, Result};
 pub(super) struct Selection<'a> {
     pub(super) frames: FramesView<'a>,
     pub(super) indices: Vec<usize>,
-    pub(super) crop: Crop,
+    /// The views taken of them, all out of the same resized frames; at least one.
+    pub(super) crops: Vec<Crop>,
 }
 
 /// Where the output is cut out of the resized frames.
@@ -28,7 +29,7 @@ pub(super) enum Crop {
 
 impl<'a> Selection<'a> {
     pub(super) fn all(frames: FramesView<'a>) -> Self {
-        Self { frames, indices: (0..frames.num_frames()).collect(), crop: Crop::Centre }
+        Self { frames, indices: (0..frames.num_frames()).collect(), crops: vec![Crop::Centre] }
     }
 }
 
@@ -78,12 +79,18 @@ pub(super) fn run_into(
         resizer: Resizer::with(options.numerics, options.filter())?,
         writer: Writer::new(Formula::of_channels(options, channels)?, [height, width]),
     };
-    for (video, out) in videos.iter().zip(out.chunks_exact_mut(num_frames * frame_len)) {
+    let mut rest = out;
+    for video in videos {
+        let (out, behind) = rest.split_at_mut(video.crops.len() * num_frames * frame_len);
+        rest = behind;
         let blends = conversion.blends(video.frames, &video.indices);
-        for (&index, out) in video.indices.iter().zip(out.chunks_exact_mut(frame_len)) {
+        for (t, &index) in video.indices.iter().enumerate() {
             let frame = video.frames.frame(index);
             let frame = conversion.apply(frame, video.frames.num_channels(), blends)?;
-            steps.run(frame, [video.frames.height(), video.frames.width(), channels], video.crop, out)?;
+            let from = [video.frames.height(), video.frames.width(), channels];
+            let views = out.chunks_exact_mut(num_frames * frame_len);
+            let targets = views.map(|view| &mut view[t * frame_len..][..frame_len]).collect();
+            steps.run(frame, from, &video.crops, targets)?;
         }
     }
     Ok(shape)
@@ -95,10 +102,10 @@ pub(super) fn output_shape(options: &ProcessorOptions, videos: &[Selection<'_>])
     let mut shapes = videos.iter().map(|video| {
         let frames = video.frames;
         let resized = resized_size(options, frames.height(), frames.width());
-        let [height, width] = match (video.crop, options.crop_size) {
-            (Crop::Along { .. }, _) => [resized[0].min(resized[1]); 2],
-            (Crop::Centre, Size::Exact { height, width }) if options.do_center_crop => [height, width],
-            (Crop::Centre, _) => resized,
+        let [height, width] = match (video.crops.first(), options.crop_size) {
+            (Some(Crop::Along { .. }), _) => [resized[0].min(resized[1]); 2],
+            (_, Size::Exact { height, width }) if options.do_center_crop => [height, width],
+            _ => resized,
         };
         let channels = if options.do_convert_rgb { 3 } else { frames.num_channels() };
         [video.indices.len(), channels, height, width]
@@ -117,7 +124,8 @@ pub(super) fn output_shape(options: &ProcessorOptions, videos: &[Selection<'_>])
         }
     }
     let [num_frames, channels, height, width] = first;
-    Ok([videos.len(), num_frames, channels, height, width])
+    let views = videos.iter().map(|video| video.crops.len()).sum();
+    Ok([views, num_frames, channels, height, width])
 }
 
 /// What happens to every frame.
@@ -128,29 +136,40 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// Takes one frame of shape `from` = `[H, W, C]` to `out`, `(C, H, W)`.
-    fn run(&mut self, frame: Image<'_>, from: [usize; 3], crop: Crop, out: &mut [f32]) -> Result<()> {
+    /// Takes one frame of shape `from` = `[H, W, C]` to the target of each crop, `(C, H, W)`.
+    fn run(
+        &mut self,
+        frame: Image<'_>,
+        from: [usize; 3],
+        crops: &[Crop],
+        targets: Vec<&mut [f32]>,
+    ) -> Result<()> {
         let [height, width, _] = from;
         let to = resized_size(self.options, height, width);
-        let overlaps = self.overlaps(to, crop)?;
-        let kept = overlaps[1].source..overlaps[1].source + overlaps[1].len;
+        let overlaps: Vec<_> = crops.iter().map(|&crop| self.overlaps(to, crop)).collect::<Result<_>>()?;
+        // From the first column that any view needs to the last.
+        let columns = || overlaps.iter().map(|[_, columns]| columns);
+        let first = columns().map(|columns| columns.source).min().unwrap_or(0);
+        let end = columns().map(|columns| columns.source + columns.len).max().unwrap_or(to[1]);
+        let views = overlaps.iter().zip(targets);
         match frame {
             Image::Bytes(bytes) => {
-                let resized = self.resizer.resize_columns(&bytes, from, to, kept)?;
-                self.writer.levels(resized, overlaps, out);
+                let resized = self.resizer.resize_columns(&bytes, from, to, first..end)?;
+                views.for_each(|(overlaps, out)| self.writer.levels(resized, overlaps, out));
             }
             Image::Values(values) if self.options.numerics == Numerics::OpencvLinear => {
                 return Err(invalid("numerics", "frames of bytes for opencv-linear", values[0]));
             }
             Image::Values(values) if self.options.do_resize && self.options.numerics.is_pillow() => {
                 let (bytes, rescales) = pillow_levels(&values)?;
-                let resized = self.resizer.resize_columns(&bytes, from, to, kept)?;
+                let resized = self.resizer.resize_columns(&bytes, from, to, first..end)?;
                 if rescales {
                     let values: Vec<f32> = resized.data.iter().map(|&level| unit_value(level)).collect();
                     let Resized { stride, first_column, .. } = resized;
-                    self.writer.values(Resized { data: &values, stride, first_column }, overlaps, out);
+                    let resized = Resized { data: values.as_slice(), stride, first_column };
+                    views.for_each(|(overlaps, out)| self.writer.values(resized, overlaps, out));
                 } else {
-                    self.writer.levels(resized, overlaps, out);
+                    views.for_each(|(overlaps, out)| self.writer.levels(resized, overlaps, out));
                 }
             }
             Image::Values(values) => {
@@ -158,7 +177,8 @@ impl Steps<'_> {
                     true => values,
                     false => Cow::Owned(self.resizer.resize_values(&values, from, to)?),
                 };
-                self.writer.values(Resized { data: &values, stride: to[1], first_column: 0 }, overlaps, out);
+                let resized = Resized { data: &*values, stride: to[1], first_column: 0 };
+                views.for_each(|(overlaps, out)| self.writer.values(resized, overlaps, out));
             }
         }
         Ok(())
@@ -221,13 +241,13 @@ impl Writer {
         Self { tables: formulas.iter().map(Formula::table).collect(), formulas, size }
     }
 
-    fn levels(&self, image: Resized<'_, u8>, overlaps: [Overlap; 2], out: &mut [f32]) {
+    fn levels(&self, image: Resized<'_, u8>, overlaps: &[Overlap; 2], out: &mut [f32]) {
         for (channel, table) in self.tables.iter().enumerate() {
             self.plane(image, overlaps, channel, |level| table[usize::from(level)], out);
         }
     }
 
-    fn values(&self, image: Resized<'_, f32>, overlaps: [Overlap; 2], out: &mut [f32]) {
+    fn values(&self, image: Resized<'_, f32>, overlaps: &[Overlap; 2], out: &mut [f32]) {
         for (channel, formula) in self.formulas.iter().enumerate() {
             self.plane(image, overlaps, channel, |value| formula.value(value), out);
         }
@@ -237,7 +257,7 @@ impl Writer {
     fn plane<S: Copy + Default>(
         &self,
         image: Resized<'_, S>,
-        [rows, columns]: [Overlap; 2],
+        [rows, columns]: &[Overlap; 2],
         channel: usize,
         value: impl Fn(S) -> f32,
         out: &mut [f32],

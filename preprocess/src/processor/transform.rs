@@ -23,6 +23,10 @@ const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 /// | `notebook-validation` | (x/255 − mean)/std, then torchvision's antialiased resize to s×s on floats; the aspect ratio is not kept | 1 |
 /// | `official-validation` | OpenCV's bilinear resize of the short side to s, the long side ⌊s·long/short⌋; the middle s×s from row ⌊(H−s)/2⌉ and column ⌊(W−s)/2⌉ on, halves to even; (x/255 − mean)/std | 1 |
 /// | `official-test` | as before, but view k of n is the square that starts at ⌊k·((long − s)/(n − 1))⌋ along the long side | n |
+///
+/// The class of a video is that of the largest mean, over all clips and views, of the softmax of each: so the step
+/// that merges the results of the official evaluation counts them (issue 46 of MCG-NJU/VideoMAE), as in the paper of
+/// SlowFast (Feichtenhofer et al. 2019): "We average the softmax scores for prediction."
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipe {
     /// Validation and test clips of the fine-tuning notebook and of the video classification guide.
@@ -117,16 +121,13 @@ impl Transform {
             return Err(invalid("num_views", "at least 1", views));
         }
         let options = self.options();
-        let crop = |view| match self.recipe {
-            Recipe::OfficialTest => Crop::Along { view, views },
-            _ => Crop::Centre,
+        let crops = match self.recipe {
+            Recipe::OfficialTest => (0..views).map(|view| Crop::Along { view, views }).collect(),
+            _ => vec![Crop::Centre],
         };
         let clips = clips.into_iter().map(Into::into);
-        let selections: Vec<Selection<'_>> = clips
-            .flat_map(|clip| {
-                (0..views).map(move |view| Selection { crop: crop(view), ..Selection::all(clip) })
-            })
-            .collect();
+        let selections: Vec<Selection<'_>> =
+            clips.map(|clip| Selection { crops: crops.clone(), ..Selection::all(clip) }).collect();
         match self.recipe {
             Recipe::NotebookValidation => notebook(&options, &selections),
             _ => pipeline::run(&options, Class::Image, &selections),

@@ -218,7 +218,7 @@ impl VideoMAEVideoProcessor {
                 height: frames.height(),
                 frames_indices: indices.clone(),
             });
-            selections.push(Selection { frames, indices, crop: Crop::Centre });
+            selections.push(Selection { frames, indices, crops: vec![Crop::Centre] });
         }
         Ok((selections, metadata))
     }
