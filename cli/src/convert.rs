@@ -49,8 +49,9 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 
-    /// Select and order the classes of an original checkpoint: a JSON list of row numbers, such as the
-    /// label_710to400.json that VideoMAE V2 publishes
+    /// Select and order the classes of an original checkpoint: a JSON list with the row of each class wanted, as in
+    /// misc/label_710to400.json, label_710to600.json and label_710to700.json of OpenGVLab/VideoMAEv2 for its heads of
+    /// 710 classes. The lists are that project's, so they are not in this program
     #[arg(long, value_name = "FILE")]
     head_rows: Option<PathBuf>,
 
