@@ -23,13 +23,10 @@ impl RustH265 {
         if !(unit.is_slice() || matches!(unit.kind, SPS | PPS | END_OF_SEQUENCE)) {
             return Ok(());
         }
-        let Some(mut nal) = parse_nal(unit.bytes) else { return Ok(()) };
-        if unit.is_slice() {
-            // The decoder asks for two bytes after the header; a slice of one colour can have a single one. Zeros at
-            // the end mean nothing (H.265, 7.3.2.10).
-            nal.rbsp.to_mut().extend_from_slice(&[0, 0]);
+        match parse_nal(unit.bytes) {
+            Some(nal) => self.give(&nal),
+            None => Ok(()),
         }
-        self.give(&nal)
     }
 
     fn give(&mut self, nal: &NalUnit<'_>) -> Result<(), Failure> {
