@@ -34,3 +34,4 @@ pub use recognize::{Layout, Recognized};
 pub use report::{LoadReport, Mismatch};
 pub use save::{SaveOptions, save_pretrained};
 pub use source::{TensorInfo, WeightData, WeightMap, WeightSource};
+pub use torch::{StoredMask, read_mask};

@@ -104,6 +104,19 @@ pub fn snapshot(
     hub.download_or_cached(progress, download, || hub.cached_model())
 }
 
+/// The path of one file of a model's repository, downloaded if it is not in the cache. Its name must be a plain one.
+///
+/// # Errors
+/// As [`snapshot`].
+pub fn model_file(
+    name: &str,
+    file: &str,
+    options: &HubOptions,
+    progress: &mut dyn FnMut(HubEvent<'_>),
+) -> Result<PathBuf> {
+    Hub::new(Kind::Model, name, options)?.file(file, progress)
+}
+
 /// The path of one file of a dataset, downloaded if it is not in the cache. Its name must be a plain one.
 ///
 /// # Errors
@@ -114,17 +127,7 @@ pub fn dataset_file(
     options: &HubOptions,
     progress: &mut dyn FnMut(HubEvent<'_>),
 ) -> Result<PathBuf> {
-    if !listing::is_plain(file) {
-        return Err(Error::input("file", listing::PLAIN, format!("{file:?}")));
-    }
-    let hub = Hub::new(Kind::Dataset, name, options)?;
-    let download = |revision: &Revision, progress: &mut Progress<'_>| {
-        let folder = hub.repo().pointer_path(&revision.commit);
-        hub.get(&folder, revision, [file.to_owned()], progress)?;
-        hub.name_revision(revision)?;
-        Ok(folder.join(file))
-    };
-    hub.download_or_cached(progress, download, || hub.cached(file))
+    Hub::new(Kind::Dataset, name, options)?.file(file, progress)
 }
 
 /// A model or a dataset at one revision.
@@ -143,6 +146,20 @@ impl<'a> Hub<'a> {
         check_name(name)?;
         check_revision(&options.revision)?;
         Ok(Self { kind, name, options, client: Client::new(options) })
+    }
+
+    /// One file, whatever else the repository holds.
+    fn file(&self, file: &str, progress: &mut Progress<'_>) -> Result<PathBuf> {
+        if !listing::is_plain(file) {
+            return Err(Error::input("file", listing::PLAIN, format!("{file:?}")));
+        }
+        let download = |revision: &Revision, progress: &mut Progress<'_>| {
+            let folder = self.repo().pointer_path(&revision.commit);
+            self.get(&folder, revision, [file.to_owned()], progress)?;
+            self.name_revision(revision)?;
+            Ok(folder.join(file))
+        };
+        self.download_or_cached(progress, download, || self.cached(file))
     }
 
     /// A hub that answers "no" is believed; one that does not answer may be replaced by what it said before.

@@ -8,12 +8,14 @@
 mod archive;
 mod globals;
 mod legacy;
+mod mask;
 mod pickle;
 mod reader;
 mod records;
 mod strided;
 
 pub(super) use archive::TorchArchive;
+pub use mask::{StoredMask, read_mask};
 
 /// Why a file was refused; the archive adds its name.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 
 mod dialects;
 mod hostile;
+mod masks;
 mod pickled;
 mod problems;
 mod saving;

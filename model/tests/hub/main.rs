@@ -301,6 +301,18 @@ fn the_cache_serves_without_a_network() {
 }
 
 #[test]
+fn one_file_of_a_model_comes_without_the_rest() {
+    let mut world = World::new();
+    let get = |options: &HubOptions| hub::model_file(MODEL, "tf_model.h5", options, &mut |_| ());
+    let path = get(&world.options).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), vec![0; 99]);
+    assert!(path.starts_with(world.cache.path().join("models--owner--tiny-videomae")), "{path:?}");
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    world.options.offline = true;
+    assert_eq!(get(&world.options).unwrap(), path);
+}
+
+#[test]
 fn a_file_of_a_dataset_has_a_folder_of_its_own_in_the_cache() {
     let mut world = World::new();
     let get = |options: &HubOptions, file| hub::dataset_file(MODEL, file, options, &mut |_| ());

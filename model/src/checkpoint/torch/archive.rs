@@ -29,10 +29,10 @@ pub(in crate::checkpoint) struct TorchArchive {
 }
 
 /// A tensor of the file.
-struct Entry {
-    storage: Range<usize>,
-    element: Element,
-    view: Strided,
+pub(super) struct Entry {
+    pub(super) storage: Range<usize>,
+    pub(super) element: Element,
+    pub(super) view: Strided,
 }
 
 impl TorchArchive {
@@ -48,13 +48,7 @@ impl TorchArchive {
             expected: fault.expected,
             found: fault.found,
         };
-        let (object, storages) = match legacy::is_legacy(&bytes) {
-            true => legacy::read(&bytes).map_err(refused)?,
-            false => {
-                let Records { pickle, storages } = records::read(&bytes).map_err(refused)?;
-                (unpickle(&bytes[pickle]).map_err(refused)?, storages)
-            }
-        };
+        let (object, storages) = read(&bytes).map_err(refused)?;
         let (container, found) = weights(&object).map_err(refused)?;
         let mut tensors = BTreeMap::new();
         for (key, tensor) in found {
@@ -144,9 +138,9 @@ impl TorchArchive {
 }
 
 impl Entry {
-    fn new(
+    pub(super) fn new(
         tensor: &StridedTensor<'_>,
-        storages: &BTreeMap<String, Range<usize>>,
+        storages: &Storages,
     ) -> std::result::Result<Self, (String, String)> {
         let StridedTensor { storage, offset, shape, strides } = tensor;
         let Some(range) = storages.get(storage.record) else {
@@ -161,6 +155,18 @@ impl Entry {
         let view = Strided::new(shape, strides, *offset, storage.length)?;
         Ok(Self { storage: range.clone(), element: storage.element, view })
     }
+}
+
+/// Where the bytes of each storage lie in a file, by the name that its pickle uses.
+pub(super) type Storages = BTreeMap<String, Range<usize>>;
+
+/// What was saved, in either container.
+pub(super) fn read(bytes: &[u8]) -> std::result::Result<(Unpickled<'_>, Storages), Fault> {
+    if legacy::is_legacy(bytes) {
+        return legacy::read(bytes);
+    }
+    let Records { pickle, storages } = records::read(bytes)?;
+    Ok((unpickle(&bytes[pickle])?, storages))
 }
 
 type Named<'o, 'a> = Vec<(&'a str, &'o StridedTensor<'a>)>;

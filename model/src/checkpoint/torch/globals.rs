@@ -31,6 +31,16 @@ pub(super) enum Element {
 }
 
 impl Element {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::F64 => "float64",
+            Self::F32 => "float32",
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+            Self::Other(name, _) => name,
+        }
+    }
+
     pub(super) fn size(self) -> usize {
         match self {
             Self::F64 => 8,
