@@ -40,8 +40,8 @@ pub(crate) enum Command {
 /// others, and makes the exit code 1.
 #[derive(Args)]
 pub(crate) struct Classify {
-    /// Videos: H.264 in MP4, MOV or Matroska, anything that an ffmpeg program can read, or frames (T, H, W, 3) of
-    /// type u8 in .npy
+    /// Videos: H.264 or HEVC in MP4, MOV or Matroska, VP9 in WebM, GIF, a folder of JPEG, PNG or WebP pictures, frames
+    /// (T, H, W, 3) of type u8 in .npy; and everything else that an ffmpeg program can read, if one is installed
     #[arg(required = true, value_name = "VIDEO")]
     pub(crate) videos: Vec<PathBuf>,
 
@@ -91,13 +91,17 @@ pub(crate) struct Classify {
 #[derive(Args)]
 pub(crate) struct Decoding {
     /// What decodes: auto, builtin, ffmpeg (the program that VIDEOMAE_FFMPEG names, or in PATH) or libav. auto takes
-    /// ffmpeg for what builtin does not know
+    /// ffmpeg for what builtin does not know or fails at
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) decoder: Decoder,
 
     /// Leave pictures as they are coded, even if the file says that they lie on their side
     #[arg(long)]
     pub(crate) no_autorotate: bool,
+
+    /// Frames a second of folders and .npy files, which do not tell; for --sampling seconds:…
+    #[arg(long, value_name = "FPS", value_parser = frame_rate)]
+    pub(crate) frame_rate: Option<f64>,
 }
 
 impl Decoding {
@@ -106,8 +110,15 @@ impl Decoding {
         let mut options = VideoOptions::default();
         options.decoder = self.decoder;
         options.autorotate = !self.no_autorotate;
+        options.frame_rate = self.frame_rate;
         options
     }
+}
+
+/// A rate that times can be computed from.
+fn frame_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "expected a positive number of frames a second".to_owned())
 }
 
 /// Which frames are taken.

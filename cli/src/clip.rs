@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use videomae_preprocess::{
-    Frames, VideoOptions, open_video_with, read_clips, read_npy,
+    Frames, VideoOptions, VideoReader, open_video_with, read_clips, read_npy,
     sample::{Sampler, Times},
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Taken {
 /// Takes the frames that `sampler` chooses.
 pub(crate) fn read(path: &Path, sampler: &Sampler, options: VideoOptions) -> Result<Taken> {
     let is_npy = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy"));
-    if is_npy { from_npy(path, sampler) } else { from_video(path, sampler, options) }
+    if is_npy { from_npy(path, sampler, options.frame_rate) } else { from_video(path, sampler, options) }
 }
 
 fn from_video(path: &Path, sampler: &Sampler, options: VideoOptions) -> Result<Taken> {
@@ -34,18 +34,28 @@ fn from_video(path: &Path, sampler: &Sampler, options: VideoOptions) -> Result<T
         "{} frames, {}×{}{rate}, {} in {}",
         info.num_frames, info.width, info.height, info.codec, info.container
     );
-    let starts = reader.times();
+    let starts = starts(&*reader);
     // One frame alone is shown for ever.
-    let times = Times { starts: &starts, end: info.duration.unwrap_or(f64::INFINITY) };
-    let indices = indices(path, sampler, info.num_frames, Some(times))?;
+    let end = info.duration.unwrap_or(f64::INFINITY);
+    let times = starts.as_deref().map(|starts| Times { starts, end });
+    let indices = indices(path, sampler, info.num_frames, times)?;
     let clips = read_clips(&mut *reader, &indices)?;
     Ok(Taken { clips, indices, description })
 }
 
-fn from_npy(path: &Path, sampler: &Sampler) -> Result<Taken> {
+/// When each frame is shown, in seconds; none for a folder of pictures whose rate nobody told.
+pub(crate) fn starts(reader: &dyn VideoReader) -> Option<Vec<f64>> {
+    let info = reader.info();
+    (info.frame_rate.is_some() || info.num_frames == 1).then(|| reader.times())
+}
+
+fn from_npy(path: &Path, sampler: &Sampler, frame_rate: Option<f64>) -> Result<Taken> {
     let all = read_npy(path)?;
     let (total, height, width) = (all.num_frames(), all.height(), all.width());
-    let indices = indices(path, sampler, total, None)?;
+    let starts = frame_rate.map(|rate| (0..total).map(|index| index as f64 / rate).collect::<Vec<_>>());
+    let end = frame_rate.map_or(f64::INFINITY, |rate| total as f64 / rate);
+    let times = starts.as_deref().map(|starts| Times { starts, end });
+    let indices = indices(path, sampler, total, times)?;
     let take = |clip: &Vec<usize>| {
         let taken = clip.iter().flat_map(|&index| all.frame(index)).copied().collect();
         Frames::new(taken, clip.len(), height, width)

@@ -10,10 +10,12 @@ mod classify;
 mod clip;
 mod convert;
 mod demo;
+mod font;
 mod hub;
 mod inspect;
 mod prediction;
 mod processing;
+mod sheet;
 mod video;
 mod weights;
 

@@ -156,11 +156,14 @@ fn a_file_is_described_with_the_frames_taken_and_a_sheet_of_them() {
     reader.next_frame(&mut pixels).unwrap();
     let mut video = videomae_preprocess::open_video(clip()).unwrap();
     let frames = videomae_preprocess::read_frames(&mut *video, &[5]).unwrap();
-    // Small frames are not enlarged: the second of the first row is frame 5 as it is.
-    for row in 0..96 {
-        let start = (row * 524 + 132) * 3;
-        assert_eq!(pixels[start..start + 128 * 3], frames.frame(0)[row * 128 * 3..][..128 * 3], "row {row}");
+    // Small frames are not enlarged: the second of the first row is frame 5 as it is, and white text at the bottom.
+    let line = |row: usize| &pixels[(row * 524 + 132) * 3..][..128 * 3];
+    for row in 0..83 {
+        assert_eq!(line(row), &frames.frame(0)[row * 128 * 3..][..128 * 3], "row {row}");
     }
+    let white = (83..96).flat_map(|row| line(row).chunks(3)).filter(|pixel| *pixel == [255; 3]).count();
+    // Of "5  0.31 s": 5 has 17, 0 has 19, the point 4, 3 has 14, 1 has 10 and s has 13 points.
+    assert_eq!(white, 77);
     let output = videomae(&["video", &clip(), "--sampling", "indices:1,3"]);
     let text = String::from_utf8(output.stdout).unwrap();
     for part in [
@@ -178,6 +181,69 @@ fn a_file_is_described_with_the_frames_taken_and_a_sheet_of_them() {
     let output =
         videomae(&["video", &clip(), "--sheet", folder.path().join("no/such.png").to_str().unwrap()]);
     assert!(!output.status.success() && stderr(&output).contains("the sheet cannot be written"));
+}
+
+/// Nine pictures.
+fn folder() -> String {
+    format!("{}/../fixtures/pictures/folders/turned", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_folder_of_pictures_is_a_video() {
+    let folder = folder();
+    let output = videomae(&["classify", "--model", "demo", "--json", &folder]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(numbers(&line["frames"]), [0, 1, 2, 3, 4, 5, 6, 7].map(f64::from));
+    let described = |more: &[&str]| {
+        let sheet = tempfile::tempdir().unwrap();
+        let name = sheet.path().join("sheet.png");
+        let shown = ["video", &folder, "--frames", "2", "--json", "--sheet", name.to_str().unwrap()];
+        let output = videomae(&[&shown, more].concat());
+        assert!(output.status.success() && name.is_file(), "{}", stderr(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let report = described(&[]);
+    assert_eq!((&report["container"], &report["codec"]), (&"folder".into(), &"png and webp".into()));
+    assert_eq!(report["clips"][0][1], serde_json::json!({"frame": 4, "time": null}));
+    let report = described(&["--frame-rate", "10"]);
+    assert_eq!(report["clips"][0][1], serde_json::json!({"frame": 4, "time": 0.4}));
+    assert_eq!((&report["frame_rate"], &report["duration"]), (&10.0.into(), &0.9.into()));
+    let text = String::from_utf8(videomae(&["video", &folder, "--frames", "2"]).stdout).unwrap();
+    assert!(text.contains("  clip 1     0, 4\n") && text.contains("  rate       unknown\n"), "{text}");
+}
+
+#[test]
+fn times_need_a_rate_where_the_file_tells_none() {
+    let (folder, clip) = (folder(), clip());
+    let npy = tempfile::tempdir().unwrap();
+    let npy = npy.path().join("a.npy");
+    let frames = videomae_preprocess::Frames::new(vec![7; 4 * 2 * 2 * 3], 4, 2, 2).unwrap();
+    videomae_preprocess::write_npy(&npy, &frames).unwrap();
+    let npy = npy.to_str().unwrap();
+    let seconds = "seconds:0,0,0,0,0.1,0.1,0.1,0.3";
+    let run = |more: &[&str]| {
+        videomae(&[&["classify", "--model", "demo", "--sampling", seconds, "--json"], more].concat())
+    };
+    for (file, expected) in [(folder.as_str(), [0, 0, 0, 0, 1, 1, 1, 3]), (npy, [0, 0, 0, 0, 1, 1, 1, 3])] {
+        let output = run(&[file]);
+        assert!(
+            !output.status.success() && stderr(&output).contains("sampling: expected "),
+            "{}",
+            stderr(&output)
+        );
+        let output = run(&[file, "--frame-rate", "10"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(numbers(&line["frames"]), expected.map(f64::from), "{file}");
+    }
+    for (more, expected) in [
+        ([clip.as_str(), "--frame-rate", "10"], "expected none for a file, which tells its own, found 10"),
+        ([folder.as_str(), "--frame-rate", "0"], "expected a positive number of frames a second"),
+    ] {
+        let output = run(&more);
+        assert!(!output.status.success() && stderr(&output).contains(expected), "{}", stderr(&output));
+    }
 }
 
 #[test]

@@ -56,7 +56,10 @@ fn files_that_are_no_video_are_named_for_what_they_are() {
             b"  <!DOCTYPE html><html></html>",
             "not a video: the file is HTML or XML, perhaps an error page saved in place of a download",
         ),
-        (b"\xff\xd8\xff\xe0\0\x10JFIF", "not a video: the file is a JPEG file"),
+        (
+            b"\xff\xd8\xff\xe0\0\x10JFIF",
+            "not a video: the file is one JPEG picture; a folder of them is a video",
+        ),
         (
             b"version https://git-lfs.github.com/spec/v1",
             "not a video: the file is a Git LFS pointer; fetch the video with: git lfs pull",
@@ -80,12 +83,18 @@ fn files_that_are_no_video_are_named_for_what_they_are() {
 }
 
 #[test]
-fn a_missing_file_and_a_directory_are_errors_of_the_file_system() {
+fn a_missing_file_and_an_empty_folder_are_told_apart() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing.mp4");
     assert!(matches!(open_video(&missing), Err(Error::Io { path, .. }) if path == missing));
     let error = open_video(directory.path()).err().expect("a directory is no video");
-    assert_eq!(error.to_string(), format!("{}: not a regular file", directory.path().display()));
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}: not a video: a folder without pictures: none of its 0 entries is a file in .jpg, .jpeg, .png, .webp",
+            directory.path().display()
+        )
+    );
 }
 
 #[test]

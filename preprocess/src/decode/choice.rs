@@ -8,7 +8,7 @@ use crate::{Error, Result};
 /// A backend, or the rule that picks one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Decoder {
-    /// The decoders of this crate, and the `ffmpeg` program for what they do not know.
+    /// The decoders of this crate, and the `ffmpeg` program for what they do not know or fail at.
     #[default]
     Auto,
     /// The decoders of this crate.

@@ -6,14 +6,16 @@
 //! backend.
 //!
 //! [`Decoder`] picks the backend: the decoders of this crate, in pure Rust, which know H.264, HEVC and VP9 in MP4, MOV,
-//! Matroska and WebM, and GIF; or for what they do not know the `ffmpeg` program, named by `VIDEOMAE_FFMPEG` or found
-//! in `PATH`.
+//! Matroska and WebM, GIF, and folders of pictures; or for what they do not know or fail at the `ffmpeg` program, named
+//! by `VIDEOMAE_FFMPEG` or found in `PATH`.
 
 mod choice;
+mod fallback;
 mod ffmpeg;
 mod gif;
 mod h264;
 mod hevc;
+mod images;
 mod libav;
 mod limits;
 mod matroska;
@@ -53,7 +55,8 @@ pub trait VideoReader: Send {
     /// What the file may ask for.
     fn limits(&self) -> &Limits;
 
-    /// When each frame is shown, in seconds after the first: as many as there are frames, ascending.
+    /// When each frame is shown, in seconds after the first: as many as there are frames, ascending. A folder of
+    /// pictures without a frame rate counts the frames.
     fn times(&self) -> Vec<f64>;
 
     /// Decodes the frames `indices`, in any order, and passes each distinct one to `each` with its index, as soon as
@@ -94,20 +97,22 @@ pub struct VideoInfo {
 }
 
 /// How to open a video.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct VideoOptions {
     /// Turn pictures as the container says. On by default, as in every player.
     pub autorotate: bool,
     /// What decodes.
     pub decoder: Decoder,
+    /// Frames a second, for a folder of pictures, which does not tell.
+    pub frame_rate: Option<f64>,
     /// What the file may ask for.
     pub limits: Limits,
 }
 
 impl Default for VideoOptions {
     fn default() -> Self {
-        Self { autorotate: true, decoder: Decoder::Auto, limits: Limits::default() }
+        Self { autorotate: true, decoder: Decoder::Auto, frame_rate: None, limits: Limits::default() }
     }
 }
 
@@ -126,6 +131,7 @@ pub fn open_video(path: impl AsRef<Path>) -> Result<Box<dyn VideoReader>> {
 /// container or codec is not supported.
 pub fn open_video_with(path: impl AsRef<Path>, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
     let path = path.as_ref();
+    check_frame_rate(path, options.frame_rate)?;
     match options.decoder {
         Decoder::Builtin => builtin(path, options),
         Decoder::Ffmpeg => {
@@ -134,18 +140,30 @@ pub fn open_video_with(path: impl AsRef<Path>, options: VideoOptions) -> Result<
             ffmpeg::open(path, options)
         }
         Decoder::Libav => libav::open(path, options),
-        Decoder::Auto => match builtin(path, options) {
-            Err(Error::UnsupportedVideo { path, what, .. }) => match ffmpeg::available() {
-                Ok(()) => ffmpeg::open(&path, options),
-                Err(fix) => Err(Error::UnsupportedVideo { path, what, fix }),
-            },
-            other => other,
-        },
+        // There is no other reader of folders.
+        Decoder::Auto if path.is_dir() => builtin(path, options),
+        Decoder::Auto => fallback::open(path, options),
+    }
+}
+
+/// Refuses a frame rate that makes no sense, or for a file, which tells its own.
+fn check_frame_rate(path: &Path, frame_rate: Option<f64>) -> Result<()> {
+    let wrong = |expected: &str, rate| {
+        let (expected, found) = (expected.to_owned(), format!("{rate} for {}", path.display()));
+        Err(Error::Option { name: "frame_rate", expected, found })
+    };
+    match frame_rate {
+        Some(rate) if !(rate.is_finite() && rate > 0.0) => wrong("a positive number", rate),
+        Some(rate) if !path.is_dir() => wrong("none for a file, which tells its own", rate),
+        _ => Ok(()),
     }
 }
 
 /// Opens a video with the decoders of this crate.
 fn builtin(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
+    if path.is_dir() {
+        return images::open(path, options);
+    }
     let io = |source| Error::Io { path: path.to_owned(), source };
     let mut source = Source::new(sniff::open_file(path).map_err(io)?).map_err(io)?;
     let (name, track) = match sniff::container(path, &mut source)? {
@@ -227,12 +245,19 @@ fn to_rgb(picture: &Picture, target: &mut [u8]) {
 pub fn read_clips(reader: &mut dyn VideoReader, clips: &[Vec<usize>]) -> Result<Vec<Frames>> {
     let all = union(clips);
     let frames = read_frames(reader, &all)?;
+    if clips == [all.as_slice()] {
+        return Ok(vec![frames]);
+    }
     let (height, width) = (frames.height(), frames.width());
     let total = clips.iter().map(Vec::len).sum();
     reader.limits().check_output(&reader.info().path, total, height * width * 3)?;
     let take = |clip: &Vec<usize>| {
-        let frame = |index| frames.frame(all.binary_search(index).expect("the union has every frame"));
-        Frames::new(clip.iter().flat_map(frame).copied().collect(), clip.len(), height, width)
+        let mut data = Vec::with_capacity(clip.len() * height * width * 3);
+        for index in clip {
+            let place = all.binary_search(index).expect("the union has every frame");
+            data.extend_from_slice(frames.frame(place));
+        }
+        Frames::new(data, clip.len(), height, width)
     };
     clips.iter().map(take).collect()
 }

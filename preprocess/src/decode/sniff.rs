@@ -79,12 +79,13 @@ fn other_kind(start: &[u8]) -> String {
     if start.starts_with(b"version https://git-lfs") {
         return "the file is a Git LFS pointer; fetch the video with: git lfs pull".to_owned();
     }
-    for (kind, signature) in
-        [("a JPEG", &b"\xff\xd8\xff"[..]), ("a PNG", b"\x89PNG"), ("a ZIP", b"PK\x03\x04")]
-    {
+    for (kind, signature) in [("JPEG", &b"\xff\xd8\xff"[..]), ("PNG", b"\x89PNG")] {
         if start.starts_with(signature) {
-            return format!("the file is {kind} file");
+            return format!("the file is one {kind} picture; a folder of them is a video");
         }
+    }
+    if start.starts_with(b"PK\x03\x04") {
+        return "the file is a ZIP archive".to_owned();
     }
     format!("the file starts with \"{}\"", start[..start.len().min(12)].escape_ascii())
 }

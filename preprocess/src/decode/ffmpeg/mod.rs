@@ -1,19 +1,19 @@
 //! Everything that the decoders of this crate do not know, by the `ffmpeg` program.
 //!
-//! The program is a process of its own: what a hostile file does to it stays there, and it is killed when it takes
-//! too long. It may read files and nothing else, and only through the demuxers of single files: a playlist could name
+//! The program is a process of its own: what a hostile file does to it stays there, its memory and time are bounded,
+//! and it is killed when it takes too long. It may read files and nothing else, and only through the demuxers of single files: a playlist could name
 //! others. Frames are counted by decoding the file once when it is opened, since neither headers nor timestamps can be
 //! relied on (an AVI file with B-frames has none on a third of its packets). Later reads decode in order and count
 //! again.
 //!
 //! Pictures in 8-bit YUV 4:2:0 come as they are coded; FFmpeg itself turns anything else into RGB.
 
+mod bounds;
 mod program;
 mod report;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub(super) use self::program::find;
@@ -79,14 +79,24 @@ impl Format {
 impl FfmpegReader {
     /// Decodes the file once and counts its frames.
     pub(super) fn new(program: PathBuf, path: &Path, options: VideoOptions) -> Result<Self> {
-        let mut program = Program::new(program, path, options.autorotate);
+        Self::open(Program::new(program, path, &options), path, options)
+    }
+
+    /// As [`FfmpegReader::new`], but nothing that the program has to say of errors is passed over when frames are read.
+    pub(super) fn strict(program: PathBuf, path: &Path, options: VideoOptions) -> Result<Self> {
+        let mut program = Program::new(program, path, &options);
+        program.strict = true;
+        Self::open(program, path, options)
+    }
+
+    fn open(mut program: Program, path: &Path, options: VideoOptions) -> Result<Self> {
         let limits = options.limits;
         let refused = |what: String| Error::UnsupportedVideo {
             path: path.to_owned(),
             what: format!("ffmpeg cannot read it: {what}"),
             fix: "play it with another program to see whether it is whole".to_owned(),
         };
-        let report = program.count(&limits).map_err(refused)?;
+        let report = program.count().map_err(refused)?;
         if report.frames.is_empty() {
             return Err(Error::NoFrames { path: path.to_owned() });
         }
@@ -147,6 +157,7 @@ impl VideoReader for FfmpegReader {
         let end = supervise(limits.per_read, limits.per_read, work, receive);
         let said = running.finish();
         match end {
+            Ok(()) if self.program.strict && !said.is_empty() => Err(missing(0, said)),
             Ok(()) => Ok(()),
             Err(cause) if said.is_empty() => Err(missing(given, cause)),
             Err(cause) => Err(missing(given, format!("{cause}; ffmpeg: {said}"))),
@@ -166,7 +177,7 @@ impl Format {
 
 /// Opens a file with the program, wherever it is.
 pub(super) fn open(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
-    match find(std::env::var_os(VARIABLE), std::env::var_os("PATH")) {
+    match program() {
         Ok(program) => Ok(Box::new(FfmpegReader::new(program, path, options)?)),
         Err(fix) => Err(Error::UnsupportedVideo {
             path: path.to_owned(),
@@ -179,8 +190,7 @@ pub(super) fn open(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoRe
 /// The variable that names the program.
 const VARIABLE: &str = "VIDEOMAE_FFMPEG";
 
-/// Whether there is a program, and if not, what to do about it.
-pub(super) fn available() -> std::result::Result<(), String> {
-    let path: Option<OsString> = std::env::var_os("PATH");
-    find(std::env::var_os(VARIABLE), path).map(drop)
+/// Where the program is, or what to do to have one.
+pub(super) fn program() -> std::result::Result<PathBuf, String> {
+    find(std::env::var_os(VARIABLE), std::env::var_os("PATH"))
 }

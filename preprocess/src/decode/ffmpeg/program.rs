@@ -7,10 +7,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Report;
 use super::report::MAX_LINE;
-use crate::decode::Limits;
+use super::{Report, bounds};
 use crate::decode::supervise::{Reporter, supervise};
+use crate::decode::{Limits, VideoOptions};
 
 /// The file that `variable` names, or else `ffmpeg` in one of the folders of `path`.
 ///
@@ -40,6 +40,9 @@ pub(super) struct Program {
     program: PathBuf,
     input: OsString,
     autorotate: bool,
+    limits: Limits,
+    /// Stop at the first error instead of making something up.
+    pub(super) strict: bool,
     /// The option that keeps frames from being repeated or dropped, which has changed its name.
     passthrough: &'static str,
     /// See [`MAX_SELECTED`].
@@ -57,19 +60,27 @@ const DEMUXERS: &str = "avi,mov,matroska,webm,mpegts,mpeg,mpegvideo,m4v,h264,hev
 const MAX_SELECTED: usize = 256;
 
 impl Program {
-    pub(super) fn new(program: PathBuf, path: &Path, autorotate: bool) -> Self {
+    pub(super) fn new(program: PathBuf, path: &Path, options: &VideoOptions) -> Self {
         // The prefix keeps a name such as `concat:a` or `-y` from being more than a name.
         let mut input = OsString::from("file:");
         input.push(path);
-        Self { program, input, autorotate, passthrough: PASSTHROUGH[0], max_selected: MAX_SELECTED }
+        Self {
+            program,
+            input,
+            autorotate: options.autorotate,
+            limits: options.limits,
+            strict: false,
+            passthrough: PASSTHROUGH[0],
+            max_selected: MAX_SELECTED,
+        }
     }
 
     /// Decodes the whole file and reports its frames.
-    pub(super) fn count(&mut self, limits: &Limits) -> Result<Report, String> {
-        let mut report = self.count_once(limits)?;
+    pub(super) fn count(&mut self) -> Result<Report, String> {
+        let mut report = self.count_once()?;
         if report.frames.is_empty() && report.unknown_option {
             self.passthrough = PASSTHROUGH[1];
-            report = self.count_once(limits)?;
+            report = self.count_once()?;
         }
         match &report.failure {
             Some(failure) if report.frames.is_empty() => Err(failure.clone()),
@@ -77,10 +88,11 @@ impl Program {
         }
     }
 
-    fn count_once(&self, limits: &Limits) -> Result<Report, String> {
+    fn count_once(&self) -> Result<Report, String> {
+        let limits = &self.limits;
         let mut command = self.command("info", limits.pixels);
         command.args([self.passthrough, "passthrough", "-f", "framecrc", "-"]);
-        let (mut running, output) = Running::start(command)?;
+        let (mut running, output) = Running::start(command, &self.limits)?;
         let mut report = Report::default();
         // A line at a time, because each is a sign of life.
         let work = move |reporter: &Reporter<String>| {
@@ -119,7 +131,7 @@ impl Program {
         let count = if selected { wanted.len() } else { wanted.last().map_or(0, |last| last + 1) };
         command.args([self.passthrough, "passthrough", "-frames:v", &count.to_string()]);
         command.args(["-f", "rawvideo", "-pix_fmt", format, "-"]);
-        let (running, output) = Running::start(command)?;
+        let (running, output) = Running::start(command, &self.limits)?;
         let skipped = if selected { Vec::new() } else { gaps(wanted) };
         Ok((running, Frames { output, skipped }))
     }
@@ -133,6 +145,9 @@ impl Program {
         command.args(["-max_alloc", "1073741824"]);
         if let Ok(pixels) = i32::try_from(max_pixels) {
             command.args(["-max_pixels", &pixels.to_string()]);
+        }
+        if self.strict {
+            command.args(["-xerror", "-err_detect", "explode"]);
         }
         if !self.autorotate {
             command.arg("-noautorotate");
@@ -191,7 +206,7 @@ const MAX_MESSAGES: usize = 1 << 16;
 const GRACE: Duration = Duration::from_millis(200);
 
 impl Running {
-    fn start(mut command: Command) -> Result<(Self, ChildStdout), String> {
+    fn start(mut command: Command, limits: &Limits) -> Result<(Self, ChildStdout), String> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let name = command.get_program().to_owned();
         let mut child = command.spawn().map_err(|error| cannot_start(&name, &error))?;
@@ -206,6 +221,7 @@ impl Running {
             String::from_utf8_lossy(&kept).into_owned()
         };
         let mut running = Self { child, messages: None };
+        bounds::apply(&running.child, limits).map_err(|error| cannot_start(&name, &error))?;
         let messages = std::thread::Builder::new().name("ffmpeg-messages".to_owned()).spawn(listen);
         running.messages = Some(messages.map_err(|error| cannot_start(&name, &error))?);
         Ok((running, output))

@@ -145,6 +145,19 @@ printf '#tb 0: 1/25\\n#dimensions 0: 2x2\\n0, 0, 0, 1, 6, 0\\n0, 1, 1, 1, 6, 0\\
         assert!(start.elapsed() < Duration::from_secs(20), "nobody waited for the end of the sleep");
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn it_may_use_so_much_memory_and_time_and_write_no_file() {
+        let limits = Limits { pixels: 1 << 20, per_read: Duration::from_secs(77), ..Limits::default() };
+        // The bounds come right after the start.
+        let told = "sleep 0.3; echo v $(ulimit -v) t $(ulimit -t) f $(ulimit -f) c $(ulimit -c) >&2; exit 1";
+        let (_folder, refused) = reader(told, "", limits);
+        // In units of 1024 bytes: 1 GiB and twenty pictures of 6 MiB.
+        let expected = format!("ffmpeg cannot read it: v {} t 78 f 0 c 0", (1 << 20) + 20 * 6 * 1024);
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(&expected), "{error}");
+    }
+
     #[test]
     fn an_older_program_is_asked_again_with_the_older_option() {
         let count = format!(
