@@ -177,7 +177,7 @@ impl Steps<'_> {
                     true => values,
                     false => Cow::Owned(self.resizer.resize_values(&values, from, to)?),
                 };
-                let resized = Resized { data: &*values, stride: to[1], first_column: 0 };
+                let resized = Resized { data: &values, stride: to[1], first_column: 0 };
                 views.for_each(|(overlaps, out)| self.writer.values(resized, overlaps, out));
             }
         }
