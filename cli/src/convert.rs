@@ -16,7 +16,7 @@ use videomae::{
 };
 
 use crate::{
-    demo,
+    demo, head_rows,
     weights::{self, Overrides},
 };
 
@@ -49,11 +49,10 @@ pub(crate) struct Convert {
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 
-    /// Select and order the classes of an original checkpoint: a JSON list with the row of each class wanted, as in
-    /// misc/label_710to400.json, label_710to600.json and label_710to700.json of OpenGVLab/VideoMAEv2 for its heads of
-    /// 710 classes. The lists are that project's, so they are not in this program
-    #[arg(long, value_name = "FILE")]
-    head_rows: Option<PathBuf>,
+    /// Select and order the classes of an original checkpoint: k400, k600 or k700 for those of Kinetics in VideoMAE
+    /// V2's heads of 710 classes, or a file with a JSON list of the row of each class wanted
+    #[arg(long, value_name = "NAME|FILE")]
+    head_rows: Option<String>,
 
     #[command(flatten)]
     overrides: Overrides,
@@ -79,7 +78,7 @@ pub(crate) fn run(options: &Convert) -> Result<()> {
     refuse_full(output, options.force)?;
     let opened = weights::open(&options.input)?;
     let overrides = options.overrides.options().or(opened.told);
-    let rows = options.head_rows.as_deref().map(read_rows).transpose()?;
+    let rows = options.head_rows.as_deref().map(head_rows::read).transpose()?;
     let recognized = Recognized::new(&opened.checkpoint, opened.config, &overrides, rows.as_deref())?;
     for assumed in &recognized.assumed {
         eprintln!("note: assumed {assumed}");
@@ -153,11 +152,6 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn read_rows(path: &Path) -> Result<Vec<usize>> {
-    serde_json::from_str(&read(path)?)
-        .with_context(|| format!("{}: expected a JSON list of row numbers", path.display()))
 }
 
 /// The configuration with the names of a file.

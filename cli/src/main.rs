@@ -10,6 +10,7 @@ mod classify;
 mod clip;
 mod convert;
 mod demo;
+mod head_rows;
 mod font;
 mod hub;
 mod inspect;
