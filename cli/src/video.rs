@@ -134,7 +134,7 @@ impl Report {
             let _ = writeln!(text, "  {name:9}  {value}");
         }
         for (number, clip) in self.clips.iter().enumerate() {
-            let frames: Vec<String> = clip.iter().map(Taken::to_text).collect();
+            let frames: Vec<String> = clip.iter().copied().map(Taken::to_text).collect();
             let _ = writeln!(text, "  {:9}  {}", format!("clip {}", number + 1), frames.join(", "));
         }
         text
@@ -142,7 +142,7 @@ impl Report {
 }
 
 impl Taken {
-    fn to_text(&self) -> String {
+    fn to_text(self) -> String {
         let time = self.time.map_or(String::new(), |time| format!(" ({time:.2} s)"));
         format!("{}{time}", self.frame)
     }
