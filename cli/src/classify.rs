@@ -16,7 +16,7 @@ use videomae_preprocess::{
 use crate::{
     arguments::Classify,
     checkpoint::{self, Loaded},
-    clip,
+    clip, failure,
     prediction::{self, ClipPrediction, Prediction, Timings},
     processing::Processing,
 };
@@ -38,7 +38,7 @@ pub(crate) fn run(options: &Classify) -> Result<()> {
             }
             Err(error) => {
                 failed += 1;
-                progress.suspend(|| eprintln!("error: {error:#}"));
+                progress.suspend(|| eprintln!("error: {}", failure::text(&error)));
             }
         }
         progress.inc(1);

@@ -10,6 +10,7 @@ mod classify;
 mod clip;
 mod convert;
 mod demo;
+mod failure;
 mod font;
 mod head_rows;
 mod hub;
@@ -38,8 +39,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // `{:#}` puts the chain of causes on one line.
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", failure::text(&error));
             ExitCode::FAILURE
         }
     }

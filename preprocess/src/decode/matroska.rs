@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::rc::Rc;
 
 use matroska_demuxer::{
@@ -62,10 +62,24 @@ impl Seek for Tracked {
     }
 }
 
+/// What is wrong, found at a byte of the file.
+fn tell(error: DemuxError, position: u64) -> String {
+    match error {
+        DemuxError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            format!("the file ends in the middle of an element, after byte {position}")
+        }
+        // Of these the crate would print the cause, and they have none.
+        DemuxError::IoError(error) => error.to_string(),
+        DemuxError::FromUtf8Error(error) => error.to_string(),
+        DemuxError::TryFromIntError(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
 fn index(file: File, reporter: &Reporter<Result<Track, NoTrack>>) -> Result<Track, NoTrack> {
     let position = Rc::new(Cell::new(0));
     let tracked = Tracked { file: BufReader::new(file), position: Rc::clone(&position) };
-    let damaged = |error: DemuxError| NoTrack::Damaged(error.to_string());
+    let damaged = |error| NoTrack::Damaged(tell(error, position.get()));
     let mut demuxer = MatroskaFile::open(tracked).map_err(damaged)?;
     let entry = demuxer.tracks().iter().find(|track| track.track_type() == TrackType::Video);
     let entry = entry.ok_or_else(|| {
