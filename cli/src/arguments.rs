@@ -55,18 +55,8 @@ pub(crate) struct Classify {
     #[arg(long, value_name = "REV")]
     pub(crate) revision: Option<String>,
 
-    /// What runs the model; `videomae backends` lists the names
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    pub(crate) backend: String,
-
-    /// Threads of a CPU backend [default: RAYON_NUM_THREADS, or one per core]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
-
-    /// Precision of the linear layers: f32, bf16 (half the memory) or int8 (a quarter; scores differ a little, and labels
-    /// rarely); f16 on the backend "reference" only
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    pub(crate) dtype: WeightFormat,
+    #[command(flatten)]
+    pub(crate) running: Running,
 
     /// Labels to print, most likely first
     #[arg(long, value_name = "K", default_value = "5")]
@@ -85,6 +75,23 @@ pub(crate) struct Classify {
     /// with --clips or several views also clips [{frames, view, logits}], whose mean is logits
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What runs a model, and how.
+#[derive(Args)]
+pub(crate) struct Running {
+    /// What runs the model; `videomae backends` lists the names
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub(crate) backend: String,
+
+    /// Threads of a CPU backend [default: RAYON_NUM_THREADS, or one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Precision of the linear layers: f32, bf16 (half the memory) or int8 (a quarter; scores differ a little, and labels
+    /// rarely); f16 on the backend "reference" only
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    pub(crate) dtype: WeightFormat,
 }
 
 /// How videos are read.

@@ -11,14 +11,14 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::ProgressBar;
-use kernels::{Backend, Peak, WeightFormat, intercept::Intercepted, stopwatch::Stopwatch};
+use kernels::{Backend, Peak, intercept::Intercepted, stopwatch::Stopwatch};
 use videomae::{
     Session, VideoInputs, VideoMAEConfig, VideoMAEForVideoClassification,
     checkpoint::{Architecture, FreshWeights, LoadOptions},
 };
 
 use self::report::{Measured, Report};
-use crate::checkpoint;
+use crate::{arguments::Running, checkpoint};
 
 /// Runs a classifier on random pixels. Between its forwards the peak of the machine is measured, so that both see the
 /// same clock and the same neighbours.
@@ -32,18 +32,8 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "REV")]
     revision: Option<String>,
 
-    /// What runs the model; `videomae backends` lists the names
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    backend: String,
-
-    /// Threads of a CPU backend [default: RAYON_NUM_THREADS, or one per core]
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
-
-    /// Precision of the linear layers: f32, bf16 (half the memory) or int8 (a quarter; scores differ a little, and labels
-    /// rarely); f16 on the backend "reference" only
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    dtype: WeightFormat,
+    #[command(flatten)]
+    running: Running,
 
     /// Clips of a forward
     #[arg(long, value_name = "B", default_value = "1")]
@@ -61,11 +51,11 @@ pub(crate) struct Bench {
 pub(crate) fn run(options: &Bench) -> Result<()> {
     let progress = ProgressBar::new(options.runs.get() as u64 + 1);
     progress.enable_steady_tick(Duration::from_millis(100));
-    let threads = kernels::Options { threads: options.threads.map(Into::into) };
-    let peak =
-        kernels::peak(&options.backend, &threads).context("`videomae backends` lists what can run here")?;
+    let threads = kernels::Options { threads: options.running.threads.map(Into::into) };
+    let peak = kernels::peak(&options.running.backend, &threads)
+        .context("`videomae backends` lists what can run here")?;
     let stopwatch = Arc::new(Stopwatch::default());
-    let backend = checkpoint::backend(&options.backend, options.threads)?;
+    let backend = checkpoint::backend(&options.running.backend, options.running.threads)?;
     let backend = Intercepted::around(backend, Arc::<Stopwatch>::clone(&stopwatch));
     let start = Instant::now();
     let (model, is_random) = open(options, backend, &progress)?;
@@ -113,15 +103,20 @@ fn open(
         "large" => VideoMAEConfig::large(),
         "huge" => VideoMAEConfig::huge(),
         name => {
-            let loaded =
-                checkpoint::load(name, options.revision.as_deref(), backend, options.dtype, progress)?;
+            let loaded = checkpoint::load(
+                name,
+                options.revision.as_deref(),
+                backend,
+                options.running.dtype,
+                progress,
+            )?;
             return Ok((loaded.model, false));
         }
     };
     // As many labels as Kinetics-400 has, and the pooling of the published classifiers.
     let config = VideoMAEConfig { use_mean_pooling: true, ..config }.with_num_labels(400);
     let weights = FreshWeights::new(&config, Architecture::VideoClassification, 0)?;
-    let options = LoadOptions { format: options.dtype, ..LoadOptions::default() };
+    let options = LoadOptions { format: options.running.dtype, ..LoadOptions::default() };
     let (model, _) = VideoMAEForVideoClassification::from_weights(config, &weights, backend, &options)?;
     Ok((model, true))
 }

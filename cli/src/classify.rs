@@ -62,9 +62,14 @@ struct Classifier {
 
 impl Classifier {
     fn open(options: &Classify, progress: &ProgressBar) -> Result<Self> {
-        let backend = checkpoint::backend(&options.backend, options.threads)?;
-        let Loaded { model, processor } =
-            checkpoint::load(&options.model, options.revision.as_deref(), backend, options.dtype, progress)?;
+        let backend = checkpoint::backend(&options.running.backend, options.running.threads)?;
+        let Loaded { model, processor } = checkpoint::load(
+            &options.model,
+            options.revision.as_deref(),
+            backend,
+            options.running.dtype,
+            progress,
+        )?;
         let session = model.session()?;
         let processing = Processing::new(processor, &options.processing, model.config())?;
         let sampler = options.sampling.sampler(model.config().num_frames);

@@ -10,7 +10,9 @@ pub trait Backend: Send + Sync {
     fn name(&self) -> &str;
 
     /// The element type of activations that suits linear layers of this precision here.
-    fn activations(&self, format: WeightFormat) -> DType;
+    fn activations(&self, format: WeightFormat) -> DType {
+        format.dtype().unwrap_or(DType::F32)
+    }
 
     /// Copies norm weights, position tables and the like; complete on return. Keeps the element type.
     ///

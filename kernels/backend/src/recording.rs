@@ -48,10 +48,6 @@ impl Backend for Recording {
         NAME
     }
 
-    fn activations(&self, format: WeightFormat) -> DType {
-        format.dtype().unwrap_or(DType::F32)
-    }
-
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {
         self.record(format!("upload {}", data.shape()));
         Ok(tensor(*data.shape(), data.dtype(), Layout::Rows))

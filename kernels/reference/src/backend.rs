@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use kernels_backend::{
-    Backend, BackwardStream, DType, Layout, Linear, LinearBlock, Result, Stream, Tensor, View, WeightFormat,
-    check,
+    Backend, BackwardStream, Layout, Linear, LinearBlock, Result, Stream, Tensor, View, WeightFormat, check,
 };
 
 use crate::{linear, memory, storage, stream::ReferenceStream};
@@ -23,10 +22,6 @@ impl ReferenceBackend {
 impl Backend for ReferenceBackend {
     fn name(&self) -> &str {
         storage::NAME
-    }
-
-    fn activations(&self, format: WeightFormat) -> DType {
-        format.dtype().unwrap_or(DType::F32)
     }
 
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {
