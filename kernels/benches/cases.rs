@@ -17,8 +17,9 @@ pub(crate) fn all() -> Vec<Case> {
     }
     // Encoder; pre-training encoder (90 % masked); decoder; one sixth of a clip with the heads of the huge model.
     for (tokens, num_heads, head_dim) in [(1568, 12, 64), (160, 12, 64), (1568, 6, 64), (256, 16, 80)] {
-        cases.push(attention(tokens, num_heads, head_dim));
+        cases.push(attention(tokens, num_heads, head_dim, WeightFormat::F32));
     }
+    cases.push(attention(1568, 12, 64, WeightFormat::Bf16));
     cases.push(attention_probabilities(160, 12, 64));
     cases.extend([layer_norm(1568, 768), layer_norm(160, 768), layer_norm(1568, 384)]);
     cases.extend([pack_linear(768, 3072), write(), read(1568, 768), cast(1568, 768)]);
@@ -146,15 +147,21 @@ fn linear(&Layer { rows: count, inputs, outputs, ref kind }: &Layer, format: Wei
     Case { format, ..case }
 }
 
-fn attention(tokens: usize, num_heads: usize, head_dim: usize) -> Case {
+fn attention(tokens: usize, num_heads: usize, head_dim: usize, format: WeightFormat) -> Case {
     let operations = Some(4.0 * (num_heads * tokens * tokens * head_dim) as f64);
-    case("attention", format!("{tokens}x{num_heads}x{head_dim}"), operations, move |_, s| {
+    let case = case("attention", format!("{tokens}x{num_heads}x{head_dim}"), operations, move |_, s| {
         let width = num_heads * head_dim;
         let qkv = tensor(s, [1, tokens, 3 * width], Layout::Heads { num_heads });
         let mut context = rows(s, [1, tokens, width]);
-        let options = AttentionOptions { num_heads, scale: (head_dim as f32).powf(-0.5), dropout: None };
+        let options = AttentionOptions {
+            num_heads,
+            scale: (head_dim as f32).powf(-0.5),
+            dropout: None,
+            precision: format.attention(),
+        };
         move |s| s.attention(&qkv, &options, &mut context, None)
-    })
+    });
+    Case { format, ..case }
 }
 
 fn attention_probabilities(tokens: usize, num_heads: usize, head_dim: usize) -> Case {
@@ -162,7 +169,7 @@ fn attention_probabilities(tokens: usize, num_heads: usize, head_dim: usize) -> 
     case("attention_probabilities", shape, None, move |_, s| {
         let qkv = tensor(s, [1, tokens, 3 * num_heads * head_dim], Layout::Heads { num_heads });
         let mut probabilities = rows(s, [1, num_heads, tokens, tokens]);
-        let options = AttentionOptions { num_heads, scale: 0.125, dropout: None };
+        let options = AttentionOptions { num_heads, scale: 0.125, dropout: None, precision: DType::F32 };
         move |s| s.attention_probabilities(&qkv, &options, &mut probabilities)
     })
 }

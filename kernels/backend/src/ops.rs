@@ -1,6 +1,6 @@
 //! The arguments of ops, as data.
 
-use crate::{Activation, Tensor};
+use crate::{Activation, DType, Tensor};
 
 /// What happens to what the destination already holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +98,9 @@ pub struct AttentionOptions {
     pub scale: f32,
     /// Applied to the probabilities; training only.
     pub dropout: Option<Dropout>,
+    /// What queries, keys, values and probabilities may be rounded to before they are multiplied, where that makes a
+    /// backend faster; sums and the softmax are never less than f32. [`DType::F32`] leaves them as they are.
+    pub precision: DType,
 }
 
 /// How a video is cut into patches ("tubelets" when more than one frame is taken together).

@@ -22,15 +22,15 @@ pub(crate) struct Context<'a, S> {
 /// Runs ops at once: when an op returns, its result is in memory.
 pub(crate) struct CpuStream<S> {
     backend: Arc<CpuBackend<S>>,
-    /// For the scores of attention, one for each thread; grown when a larger head comes, then kept.
-    scratch: Vec<attention::Scratch>,
+    /// For attention; grown when larger heads come, then kept.
+    scratch: attention::Scratch,
     /// For x of a linear layer in the precision of its weights.
     narrow: gemm::Scratch,
 }
 
 impl<S: Simd> CpuStream<S> {
     pub(crate) fn new(backend: Arc<CpuBackend<S>>) -> Self {
-        let scratch = (0..backend.threads.count()).map(|_| attention::Scratch::default()).collect();
+        let scratch = attention::Scratch::new(&backend.threads);
         Self { backend, scratch, narrow: gemm::Scratch::new() }
     }
 

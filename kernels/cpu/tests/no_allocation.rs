@@ -68,7 +68,8 @@ fn allocations_of_a_forward(isa: Isa, threads: usize, format: WeightFormat) -> R
     let mut mean = s.alloc([1, WIDTH].into(), DType::F32, Layout::Rows)?;
     let mut logits = s.alloc([1, 7].into(), DType::F32, Layout::Rows)?;
     let mut result = [0.0; 7];
-    let options = AttentionOptions { num_heads: NUM_HEADS, scale: 0.2, dropout: None };
+    let options =
+        AttentionOptions { num_heads: NUM_HEADS, scale: 0.2, dropout: None, precision: format.attention() };
 
     let mut counted = 0;
     for _ in 0..3 {

@@ -69,7 +69,7 @@ impl Case {
 
     fn options(&self) -> AttentionOptions {
         let scale = (self.head_dim as f32).sqrt().recip();
-        AttentionOptions { num_heads: self.heads, scale, dropout: None }
+        AttentionOptions { num_heads: self.heads, scale, dropout: None, precision: DType::F32 }
     }
 
     /// `(B, N, 3·D)` in a layout.

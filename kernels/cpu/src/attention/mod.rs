@@ -5,14 +5,23 @@
 //! packed operand of Oᵀ += Vᵀ·Pᵀ. Keys come in blocks; the softmax is kept up to date from block to block
 //! (Milakov and Gimelshein, arXiv:1805.02867), so a block of scores never leaves the first-level cache.
 
+//!
+//! Where a processor has dot products of bf16 and the caller allows it, queries, keys, values and exponentials are
+//! rounded to bf16 before they are multiplied; scores, maxima and sums are f32 in any case.
+
+mod keys;
 mod probabilities;
 mod softmax;
 
-use kernels_backend::{AttentionOptions, Error, Result, Tensor, check, check::AttentionDims};
+use kernels_backend::{AttentionOptions, DType, Error, Result, Tensor, check, check::AttentionDims};
 
-pub(crate) use self::probabilities::attention_probabilities;
-use self::softmax::{Group, KEY_BLOCK};
+use self::{
+    keys::Keys,
+    softmax::{Group, KEY_BLOCK},
+};
+pub(crate) use self::{keys::NarrowKeys, probabilities::attention_probabilities};
 use crate::{
+    gemm::{Bf16, F32, Float},
     simd::{Simd, TILE_VECTORS},
     storage::{HeadStrides, MatrixMut, floats},
     stream::Context,
@@ -23,14 +32,24 @@ use crate::{
 /// it into the second-level cache for the rest. With AVX-512, three groups instead of one gained 2 to 4 %.
 const GROUPS: usize = 4;
 
-/// What one thread needs: queries, scores and sums of one task. Kept from call to call.
-#[derive(Default)]
-pub(crate) struct Scratch(Vec<f32>);
+/// Memory kept from call to call.
+pub(crate) struct Scratch {
+    /// What each thread needs: queries, scores and sums of one task.
+    threads: Vec<Vec<f32>>,
+    keys: NarrowKeys,
+}
+
+impl Scratch {
+    /// No memory yet.
+    pub(crate) fn new(threads: &Threads) -> Self {
+        Self { threads: vec![Vec::new(); threads.count()], keys: NarrowKeys::default() }
+    }
+}
 
 /// Fused attention; `stats` keeps the logarithm of each softmax denominator.
 pub(crate) fn attention<S: Simd>(
     context: &Context<'_, S>,
-    scratch: &mut [Scratch],
+    scratch: &mut Scratch,
     qkv: &Tensor,
     options: &AttentionOptions,
     output: &mut Tensor,
@@ -48,7 +67,17 @@ pub(crate) fn attention<S: Simd>(
         output: MatrixMut::new(OP, "context", output.into(), context.name)?,
         stats: stats.map(|stats| MatrixMut::new(OP, "stats", stats.into(), context.name)).transpose()?,
     };
-    job.run(context.threads, scratch);
+    let narrow = S::HAS_DOT && options.precision == DType::Bf16;
+    if narrow {
+        let keys = scratch.keys.narrow(context, job.words, &job.strides, dims)?;
+        job.run::<Bf16>(context.threads, &mut scratch.threads, &|head| keys.head(head));
+    } else {
+        let keys = |head: usize| {
+            let [k, v] = [1, 2].map(|which| job.head(which, head));
+            Keys { k, k_stride: job.strides.token, v, v_stride: job.strides.token }
+        };
+        job.run::<F32>(context.threads, &mut scratch.threads, &keys);
+    }
     Ok(())
 }
 
@@ -72,11 +101,26 @@ struct Job<'a, S> {
     stats: Option<MatrixMut<'a>>,
 }
 
-impl<S: Simd> Job<'_, S> {
-    fn run(&self, threads: &Threads, scratch: &mut [Scratch]) {
+impl<'a, S: Simd> Job<'a, S> {
+    /// From the first q (0), k (1) or v (2) of a head on; heads are counted over all samples.
+    fn head(&self, which: usize, head: usize) -> &'a [f32] {
+        let num_heads = self.dims.num_heads;
+        &self.words[self.strides.start(head / num_heads, which, head % num_heads)..]
+    }
+
+    fn group<'w, P: Float<S>>(&self, words: &'w mut [f32]) -> Group<'w, S, P> {
+        Group::new(self.simd, words, self.dims.head_dim, self.scale)
+    }
+
+    fn run<'k, P: Float<S>>(
+        &self,
+        threads: &Threads,
+        scratch: &mut [Vec<f32>],
+        keys: &(impl Fn(usize) -> Keys<'k> + Sync),
+    ) {
         let AttentionDims { batch, tokens, num_heads, head_dim } = self.dims;
-        let needed = KEY_BLOCK * S::TILE_COLUMNS + GROUPS * Group::<S>::words(head_dim);
-        for Scratch(words) in scratch.iter_mut().filter(|scratch| scratch.0.len() < needed) {
+        let needed = KEY_BLOCK * S::TILE_COLUMNS + GROUPS * Group::<S, P>::words(head_dim);
+        for words in scratch.iter_mut().filter(|words| words.len() < needed) {
             words.resize(needed, 0.0);
         }
         let per_task = GROUPS * S::TILE_COLUMNS;
@@ -84,52 +128,45 @@ impl<S: Simd> Job<'_, S> {
         threads.for_each_with(scratch, batch * num_heads * tasks_per_head, |scratch, task| {
             let (head, piece) = (task / tasks_per_head, task % tasks_per_head);
             let queries = piece * per_task..tokens.min((piece + 1) * per_task);
-            let (scores, groups) = scratch.0[..needed].split_at_mut(KEY_BLOCK * S::TILE_COLUMNS);
-            self.task(head / num_heads, head % num_heads, queries, scores, groups);
+            let (scores, groups) = scratch[..needed].split_at_mut(KEY_BLOCK * S::TILE_COLUMNS);
+            self.task::<P>(head, queries, &keys(head), scores, groups);
         });
     }
 
     /// Some queries of one head against all keys.
-    fn task(
+    fn task<P: Float<S>>(
         &self,
-        sample: usize,
         head: usize,
         queries: std::ops::Range<usize>,
+        keys: &Keys<'_>,
         scores: &mut [f32],
         groups: &mut [f32],
     ) {
         let AttentionDims { tokens, head_dim, num_heads, .. } = self.dims;
-        let [q, k, v] = [0, 1, 2].map(|which| &self.words[self.strides.start(sample, which, head)..]);
-        let stride = self.strides.token;
         let starts = || queries.clone().step_by(S::TILE_COLUMNS);
         let count = |start: usize| S::TILE_COLUMNS.min(queries.end - start);
-        let size = Group::<S>::words(head_dim);
+        let size = Group::<S, P>::words(head_dim);
+        let (q, stride) = (self.head(0, head), self.strides.token);
         for (start, words) in starts().zip(groups.chunks_exact_mut(size)) {
-            Group::new(self.simd, words, head_dim).load(
-                &q[start * stride..],
-                stride,
-                count(start),
-                self.scale,
-            );
+            self.group::<P>(words).load(&q[start * stride..], stride, count(start));
         }
         for first in (0..tokens).step_by(KEY_BLOCK) {
-            let keys = KEY_BLOCK.min(tokens - first);
             for (_, words) in starts().zip(groups.chunks_exact_mut(size)) {
-                let mut group = Group::new(self.simd, words, head_dim);
-                group.absorb(&k[first * stride..], &v[first * stride..], stride, keys, scores);
+                self.group::<P>(words).absorb(keys, first, KEY_BLOCK.min(tokens - first), scores);
             }
         }
+        let (sample, column) = (head / num_heads, head % num_heads * head_dim);
         for (start, words) in starts().zip(groups.chunks_exact_mut(size)) {
-            let mut group = Group::new(self.simd, words, head_dim);
+            let mut group = self.group::<P>(words);
             group.finish();
             for i in 0..count(start) {
                 let token = sample * tokens + start + i;
                 // SAFETY: each query of each head belongs to one task.
-                let row = unsafe { self.output.part(token, head * head_dim..(head + 1) * head_dim) };
+                let row = unsafe { self.output.part(token, column..column + head_dim) };
                 group.store(i, row);
                 if let Some(stats) = &self.stats {
                     // SAFETY: as above.
-                    let log_sum = unsafe { stats.part(sample * num_heads + head, start + i..start + i + 1) };
+                    let log_sum = unsafe { stats.part(head, start + i..start + i + 1) };
                     log_sum[0] = group.log_sum(i);
                 }
             }

@@ -1,49 +1,68 @@
 //! A group of queries, one on each lane, and what it has seen of the keys so far.
 
-use super::Lanes;
+use std::marker::PhantomData;
+
+use super::{Lanes, keys::Keys};
 use crate::{
-    gemm::{F32, Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
+    gemm::{Float, Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
     math::exp2,
     simd::{Simd, TILE_VECTORS},
 };
 
 /// Keys of a block. The scores of 16 queries take 12 KiB, of 32 queries 24 KiB: they stay in the first-level
-/// cache of 32 KiB, and the sums over values are read and written once in 192 steps.
+/// cache of 32 KiB, and the sums over values are read and written once in 192 steps. Even, so that no word of two keys
+/// falls into two blocks.
 pub(super) const KEY_BLOCK: usize = 192;
 
-/// The memory of a group: Qᵀ `(d, lanes)`, Oᵀ `(d, lanes)`, the maxima and the sums of the exponentials.
-pub(super) struct Group<'a, S> {
+/// The memory of a group: words of Qᵀ `(d, lanes)`, Oᵀ `(d, lanes)`, the maxima and the sums of the exponentials.
+pub(super) struct Group<'a, S, P> {
     simd: S,
     head_dim: usize,
+    /// What queries are multiplied by.
+    query_factor: f32,
+    /// What scores are multiplied by, to be exponents of two. Not negative, so that a maximum stays one.
+    score_factor: f32,
     queries: &'a mut [f32],
     output: &'a mut [f32],
     maxima: &'a mut [f32],
     sums: &'a mut [f32],
+    product: PhantomData<P>,
 }
 
-impl<'a, S: Simd> Group<'a, S> {
+impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
     /// Numbers that the memory of a group takes.
     pub(super) fn words(head_dim: usize) -> usize {
         2 * (head_dim + 1) * S::TILE_COLUMNS
     }
 
-    /// A group in memory of [`Group::words`] numbers.
-    pub(super) fn new(simd: S, words: &'a mut [f32], head_dim: usize) -> Self {
+    /// A group in memory of [`Group::words`] numbers; scores are multiplied by `scale`.
+    pub(super) fn new(simd: S, words: &'a mut [f32], head_dim: usize, scale: f32) -> Self {
         let (queries, rest) = words.split_at_mut(head_dim * S::TILE_COLUMNS);
         let (output, rest) = rest.split_at_mut(head_dim * S::TILE_COLUMNS);
         let (maxima, sums) = rest.split_at_mut(S::TILE_COLUMNS);
-        Self { simd, head_dim, queries, output, maxima, sums }
+        let factor = scale * std::f32::consts::LOG2_E;
+        // A query of f32 takes the whole factor, which saves a multiplication for each score. One of less precision
+        // would be rounded a second time and takes the sign only.
+        let (query_factor, score_factor) =
+            if P::NUMBERS == 1 { (factor, 1.0) } else { (scale.signum(), factor.abs()) };
+        let product = PhantomData;
+        Self { simd, head_dim, query_factor, score_factor, queries, output, maxima, sums, product }
+    }
+
+    /// Words along a head.
+    fn depth(&self) -> usize {
+        self.head_dim.div_ceil(P::NUMBERS)
     }
 
     /// Takes `count` queries, `stride` numbers apart, and forgets all keys.
-    pub(super) fn load(&mut self, q: &[f32], stride: usize, count: usize, scale: f32) {
-        // Scores in powers of two save a multiplication for each; any sign of the scale will do.
-        let scale = scale * std::f32::consts::LOG2_E;
+    pub(super) fn load(&mut self, q: &[f32], stride: usize, count: usize) {
         self.queries.fill(0.0);
         for lane in 0..count {
             let query = &q[lane * stride..][..self.head_dim];
-            for (row, &x) in self.queries.chunks_exact_mut(S::TILE_COLUMNS).zip(query) {
-                row[lane] = x * scale;
+            let rows = self.queries.chunks_exact_mut(S::TILE_COLUMNS);
+            for (row, numbers) in rows.zip(query.chunks(P::NUMBERS)) {
+                row[lane] =
+                    P::word(std::array::from_fn(|i| numbers.get(i).map_or(0.0, |x| x * self.query_factor)));
             }
         }
         self.output.fill(0.0);
@@ -52,21 +71,22 @@ impl<'a, S: Simd> Group<'a, S> {
         self.maxima.fill(f32::MIN);
     }
 
-    /// Takes a block of keys and values in.
-    pub(super) fn absorb(&mut self, k: &[f32], v: &[f32], stride: usize, keys: usize, scores: &mut [f32]) {
+    /// Takes in the block of `count` keys and values from `first` on.
+    pub(super) fn absorb(&mut self, keys: &Keys<'_>, first: usize, count: usize, scores: &mut [f32]) {
         let s = self.simd;
-        let scores = &mut scores[..keys * S::TILE_COLUMNS];
+        let scores = &mut scores[..count * S::TILE_COLUMNS];
         let mut maxima = [s.splat(f32::MIN); TILE_VECTORS];
-        let tiles = keys.div_ceil(S::TILE_ROWS);
+        let tiles = count.div_ceil(P::TILE_ROWS);
         for tile in 0..tiles {
-            let (first, rows) = balanced(keys, tiles, tile);
+            let (start, rows) = balanced(count, tiles, tile);
             let kernel = ScoreTile {
-                k: &k[first * stride..],
-                stride,
+                k: &keys.k[(first + start) * keys.k_stride..],
+                stride: keys.k_stride,
                 queries: self.queries,
-                head_dim: self.head_dim,
-                scores: &mut scores[first * S::TILE_COLUMNS..(first + rows) * S::TILE_COLUMNS],
+                depth: self.depth(),
+                scores: &mut scores[start * S::TILE_COLUMNS..(start + rows) * S::TILE_COLUMNS],
                 maxima: &mut maxima,
+                product: PhantomData::<P>,
             };
             with_rows(s, rows, kernel);
         }
@@ -74,21 +94,30 @@ impl<'a, S: Simd> Group<'a, S> {
             #[inline(always)]
             || self.update(maxima, scores),
         );
-        let tiles = self.head_dim.div_ceil(S::TILE_ROWS);
+        let tiles = self.head_dim.div_ceil(P::TILE_ROWS);
         for tile in 0..tiles {
-            let (first, rows) = balanced(self.head_dim, tiles, tile);
+            let (start, rows) = balanced(self.head_dim, tiles, tile);
             let kernel = ValueTile {
-                v: &v[first..],
-                stride,
+                v: &keys.v[first / P::NUMBERS * keys.v_stride + start..],
+                stride: keys.v_stride,
                 probabilities: scores,
-                keys,
-                output: &mut self.output[first * S::TILE_COLUMNS..(first + rows) * S::TILE_COLUMNS],
+                depth: count.div_ceil(P::NUMBERS),
+                output: &mut self.output[start * S::TILE_COLUMNS..(start + rows) * S::TILE_COLUMNS],
+                product: PhantomData::<P>,
             };
             with_rows(s, rows, kernel);
         }
     }
 
-    /// Scores become exponentials of their distance to the maximum; what was summed so far is rescaled.
+    /// Scores, or maxima of them, as exponents of two.
+    #[inline(always)]
+    fn scaled(&self, scores: S::Vector) -> S::Vector {
+        let s = self.simd;
+        if P::NUMBERS == 1 { scores } else { s.mul(scores, s.splat(self.score_factor)) }
+    }
+
+    /// Scores become exponentials of their distance to the maximum, in words of [`Product::NUMBERS`] keys from the first
+    /// row on; what was summed so far is rescaled.
     #[inline(always)]
     fn update(&mut self, block_maxima: Lanes<S>, scores: &mut [f32]) {
         let s = self.simd;
@@ -96,16 +125,24 @@ impl<'a, S: Simd> Group<'a, S> {
         let mut sums = [s.splat(0.0); TILE_VECTORS];
         for i in 0..TILE_VECTORS {
             let so_far = s.load_slice(&self.maxima[i * S::LANES..]);
-            maxima[i] = s.max(so_far, block_maxima[i]);
+            maxima[i] = s.max(so_far, self.scaled(block_maxima[i]));
             rescale[i] = exp2(s, s.sub(so_far, maxima[i]));
             sums[i] = s.mul(s.load_slice(&self.sums[i * S::LANES..]), rescale[i]);
         }
-        for row in scores.chunks_exact_mut(S::TILE_COLUMNS) {
+        let keys = scores.len() / S::TILE_COLUMNS;
+        for word in 0..keys.div_ceil(P::NUMBERS) {
             for i in 0..TILE_VECTORS {
-                let score = s.load_slice(&row[i * S::LANES..]);
-                let p = exp2(s, s.sub(score, maxima[i]));
-                sums[i] = s.add(sums[i], p);
-                s.store_slice(&mut row[i * S::LANES..], p);
+                let mut p = [s.splat(0.0); 2];
+                for (n, p) in p.iter_mut().enumerate().take(P::NUMBERS) {
+                    let key = word * P::NUMBERS + n;
+                    if key < keys {
+                        let score = s.load_slice(&scores[key * S::TILE_COLUMNS + i * S::LANES..]);
+                        // Not fused: the largest must become 2⁰ exactly, however large it is.
+                        *p = exp2(s, s.sub(self.scaled(score), maxima[i]));
+                        sums[i] = s.add(sums[i], *p);
+                    }
+                }
+                s.store_slice(&mut scores[word * S::TILE_COLUMNS + i * S::LANES..], P::words(s, p));
             }
         }
         for row in self.output.chunks_exact_mut(S::TILE_COLUMNS) {
@@ -155,16 +192,17 @@ impl<'a, S: Simd> Group<'a, S> {
 }
 
 /// Scores of some keys.
-struct ScoreTile<'a, S: Simd> {
+struct ScoreTile<'a, S: Simd, P> {
     k: &'a [f32],
     stride: usize,
     queries: &'a [f32],
-    head_dim: usize,
+    depth: usize,
     scores: &'a mut [f32],
     maxima: &'a mut Lanes<S>,
+    product: PhantomData<P>,
 }
 
-impl<S: Simd> RowKernel<S> for ScoreTile<'_, S> {
+impl<S: Simd, P: Float<S>> RowKernel<S> for ScoreTile<'_, S, P> {
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
         let mut sums: Sums<S, ROWS> = [[s.splat(0.0); TILE_VECTORS]; ROWS];
@@ -174,9 +212,9 @@ impl<S: Simd> RowKernel<S> for ScoreTile<'_, S> {
             a_step: 1,
             b: self.queries,
             b_is_far: false,
-            depth: self.head_dim,
+            depth: self.depth,
         };
-        accumulate::<S, F32, ROWS>(s, operands, &mut sums);
+        accumulate::<S, P, ROWS>(s, operands, &mut sums);
         let mut maxima = *self.maxima;
         for (row, sums) in self.scores.chunks_exact_mut(S::TILE_COLUMNS).zip(sums) {
             for i in 0..TILE_VECTORS {
@@ -189,15 +227,16 @@ impl<S: Simd> RowKernel<S> for ScoreTile<'_, S> {
 }
 
 /// Weighted sums of some columns of the values.
-struct ValueTile<'a> {
+struct ValueTile<'a, P> {
     v: &'a [f32],
     stride: usize,
     probabilities: &'a [f32],
-    keys: usize,
+    depth: usize,
     output: &'a mut [f32],
+    product: PhantomData<P>,
 }
 
-impl<S: Simd> RowKernel<S> for ValueTile<'_> {
+impl<S: Simd, P: Float<S>> RowKernel<S> for ValueTile<'_, P> {
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
         let mut sums: Sums<S, ROWS> = load(s, self.output);
@@ -207,9 +246,9 @@ impl<S: Simd> RowKernel<S> for ValueTile<'_> {
             a_step: self.stride,
             b: self.probabilities,
             b_is_far: false,
-            depth: self.keys,
+            depth: self.depth,
         };
-        accumulate::<S, F32, ROWS>(s, operands, &mut sums);
+        accumulate::<S, P, ROWS>(s, operands, &mut sums);
         store(s, &sums, self.output);
     }
 }

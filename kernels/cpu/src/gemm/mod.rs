@@ -19,14 +19,11 @@ use kernels_backend::{
     Activation, Epilogue, Layout, Linear, Result, Rows, RowsMut, WeightFormat, Write, check,
 };
 
-use self::{
-    narrow::RowScale,
-    product::{Bf16, Int8, Product},
-};
+use self::{narrow::RowScale, product::Int8};
 pub(crate) use self::{
     narrow::Scratch,
     pack::Packed,
-    product::F32,
+    product::{Bf16, F32, Float, Product},
     tile::{Operands, RowKernel, Sums, accumulate, load, store, with_rows},
 };
 use crate::{

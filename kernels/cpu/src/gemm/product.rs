@@ -26,8 +26,29 @@ pub(crate) trait Product<S: Simd>: 'static {
     fn multiply_add(s: S, a: S::Vector, b: S::Vector, sum: S::Vector) -> S::Vector;
 }
 
+/// A precision of floats, which need no scales.
+pub(crate) trait Float<S: Simd>: Product<S> {
+    /// The word of [`Product::NUMBERS`] numbers; the second is used where a word holds two.
+    fn word(numbers: [f32; 2]) -> f32;
+
+    /// As [`Float::word`], lane by lane.
+    fn words(s: S, numbers: [S::Vector; 2]) -> S::Vector;
+}
+
 /// Single precision.
 pub(crate) struct F32;
+
+impl<S: Simd> Float<S> for F32 {
+    #[inline(always)]
+    fn word([number, _]: [f32; 2]) -> f32 {
+        number
+    }
+
+    #[inline(always)]
+    fn words(_: S, [numbers, _]: [S::Vector; 2]) -> S::Vector {
+        numbers
+    }
+}
 
 impl<S: Simd> Product<S> for F32 {
     const NUMBERS: usize = 1;
@@ -61,6 +82,18 @@ impl<S: Simd> Product<S> for Bf16 {
     #[inline(always)]
     fn multiply_add(s: S, a: S::Vector, b: S::Vector, sum: S::Vector) -> S::Vector {
         if S::HAS_DOT { s.dot_bf16(a, b, sum) } else { s.mul_add(a, b, sum) }
+    }
+}
+
+impl<S: Simd> Float<S> for Bf16 {
+    #[inline(always)]
+    fn word(numbers: [f32; 2]) -> f32 {
+        join(numbers.map(bf16_code))
+    }
+
+    #[inline(always)]
+    fn words(s: S, [earlier, later]: [S::Vector; 2]) -> S::Vector {
+        s.join_bf16(earlier, later)
     }
 }
 

@@ -61,6 +61,12 @@ impl Token for EmulatedDot {
         }))
     }
 
+    fn join_bf16(self, low: F32s<Self>, high: F32s<Self>) -> F32s<Self> {
+        let (low, high): ([f32; 16], [f32; 16]) = (pulp::cast(low), pulp::cast(high));
+        let half = |x: f32| u32::from(half::bf16::from_f32(x).to_bits());
+        pulp::cast::<[u32; 16], _>(std::array::from_fn(|lane| half(high[lane]) << 16 | half(low[lane])))
+    }
+
     fn dot_bytes(self, a: F32s<Self>, b: F32s<Self>, sum: F32s<Self>) -> F32s<Self> {
         let (a, b): ([[u8; 4]; 16], [[i8; 4]; 16]) = (pulp::cast(a), pulp::cast(b));
         let sum: [i32; 16] = pulp::cast(sum);

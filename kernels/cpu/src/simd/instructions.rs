@@ -124,6 +124,11 @@ impl<T: Token, const TILE_ROWS: usize> Simd for Instructions<T, TILE_ROWS> {
     }
 
     #[inline(always)]
+    fn join_bf16(self, low: F32s<T>, high: F32s<T>) -> F32s<T> {
+        self.0.join_bf16(low, high)
+    }
+
+    #[inline(always)]
     fn dot_bytes(self, a: F32s<T>, b: F32s<T>, sum: F32s<T>) -> F32s<T> {
         self.0.dot_bytes(a, b, sum)
     }

@@ -109,12 +109,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The 32-bit integer in each lane, rounded to f32.
     fn integers_to_floats(self, v: Self::Vector) -> Self::Vector;
 
-    /// Whether there are [`Simd::dot_bf16`] and [`Simd::dot_bytes`].
+    /// Whether there are [`Simd::dot_bf16`], [`Simd::join_bf16`] and [`Simd::dot_bytes`].
     const HAS_DOT: bool = false;
 
     /// Each lane of `sum` plus the products of the two bf16 numbers in the lanes of a and b.
     #[inline(always)]
     fn dot_bf16(self, _a: Self::Vector, _b: Self::Vector, _sum: Self::Vector) -> Self::Vector {
+        unreachable!("only where HAS_DOT says so")
+    }
+
+    /// The nearest bf16 numbers: of `low` in the lower half of each 32-bit lane, of `high` in the upper half.
+    #[inline(always)]
+    fn join_bf16(self, _low: Self::Vector, _high: Self::Vector) -> Self::Vector {
         unreachable!("only where HAS_DOT says so")
     }
 

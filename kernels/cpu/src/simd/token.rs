@@ -43,6 +43,11 @@ pub(crate) trait Token: Copy + Send + Sync + 'static {
         unreachable!("only where HAS_DOT says so")
     }
 
+    /// As [`super::Simd::join_bf16`].
+    fn join_bf16(self, _low: F32s<Self>, _high: F32s<Self>) -> F32s<Self> {
+        unreachable!("only where HAS_DOT says so")
+    }
+
     /// As [`super::Simd::dot_bytes`].
     fn dot_bytes(self, _a: F32s<Self>, _b: F32s<Self>, _sum: F32s<Self>) -> F32s<Self> {
         unreachable!("only where HAS_DOT says so")
@@ -157,6 +162,28 @@ impl Token for Avx512Bf16 {
         unsafe {
             let (a, b) = (transmute::<f32x16, __m512bh>(a), transmute::<f32x16, __m512bh>(b));
             transmute::<__m512, f32x16>(_mm512_dpbf16_ps(transmute::<f32x16, __m512>(sum), a, b))
+        }
+    }
+
+    #[inline(always)]
+    fn join_bf16(self, low: F32s<Self>, high: F32s<Self>) -> F32s<Self> {
+        use std::arch::x86_64::{__m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_permutexvar_epi16};
+        /// One after another from the lower and the upper half of a vector of 32 numbers.
+        const ALTERNATE: [u16; 32] = {
+            let mut places = [0; 32];
+            let mut i = 0;
+            while i < 32 {
+                places[i] = (i / 2 + i % 2 * 16) as u16;
+                i += 1;
+            }
+            places
+        };
+        // SAFETY: a token exists only where the processor has BF16 and BW; all these are 512 bits of any pattern.
+        unsafe {
+            let (low, high) = (transmute::<f32x16, __m512>(low), transmute::<f32x16, __m512>(high));
+            let halves = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            let places = transmute::<[u16; 32], __m512i>(ALTERNATE);
+            transmute::<__m512i, f32x16>(_mm512_permutexvar_epi16(places, halves))
         }
     }
 

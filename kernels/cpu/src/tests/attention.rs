@@ -7,16 +7,16 @@ const HEAD_DIMS: &[usize] = if cfg!(miri) { &[1, 3, 9] } else { &[1, 3, 24, 64, 
 /// Context, then stats, then probabilities.
 fn run(
     backend: &Arc<dyn Backend>,
-    [batch, tokens, num_heads, head_dim]: [usize; 4],
+    [batch, tokens, head_dim]: [usize; 3],
     layout: Layout,
-    scale: f32,
+    options: AttentionOptions,
     qkv: &[f32],
 ) -> Vec<f32> {
+    let num_heads = options.num_heads;
     let mut stream = Arc::clone(backend).stream().unwrap();
     let s = &mut *stream;
     let width = num_heads * head_dim;
     let qkv = laid_out(s, [batch, tokens, 3 * width], layout, qkv);
-    let options = AttentionOptions { num_heads, scale, dropout: None };
     let mut context = unset(s, [batch, tokens, width]);
     let mut stats = unset(s, [batch, num_heads, tokens]);
     s.attention(&qkv, &options, &mut context, Some(&mut stats)).unwrap();
@@ -26,6 +26,10 @@ fn run(
     s.attention_probabilities(&qkv, &options, &mut probabilities).unwrap();
     result.extend(values(s, &probabilities));
     result
+}
+
+fn options(num_heads: usize, scale: f32) -> AttentionOptions {
+    AttentionOptions { num_heads, scale, dropout: None, precision: DType::F32 }
 }
 
 fn layout(by_head: bool, num_heads: usize) -> Layout {
@@ -43,7 +47,23 @@ proptest! {
     ) {
         let qkv = noise(seed, batch * tokens * 3 * num_heads * head_dim);
         agree("attention", tokens + head_dim, 1.0, &|backend| {
-            run(backend, [batch, tokens, num_heads, head_dim], layout(by_head, num_heads), scale, &qkv)
+            let layout = layout(by_head, num_heads);
+            run(backend, [batch, tokens, head_dim], layout, options(num_heads, scale), &qkv)
+        });
+    }
+
+    #[test]
+    fn what_may_be_rounded_to_bf16_agrees_with_the_reference_within_that(
+        batch in 1..3usize, tokens in awkward(1), num_heads in 1..4usize,
+        head_dim in proptest::sample::select(HEAD_DIMS),
+        by_head in any::<bool>(), scale in -1.0f32..1.0, seed in any::<u64>(),
+    ) {
+        // Numbers of bf16, so that scores are exact and what is left is the rounding of probabilities.
+        let mut qkv = noise(seed, batch * tokens * 3 * num_heads * head_dim);
+        qkv.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());
+        let options = AttentionOptions { precision: DType::Bf16, ..options(num_heads, scale) };
+        agree_in(DType::Bf16, "attention", tokens + head_dim, 1.0, &|backend| {
+            run(backend, [batch, tokens, head_dim], layout(by_head, num_heads), options, &qkv)
         });
     }
 }
@@ -51,16 +71,18 @@ proptest! {
 #[test]
 #[cfg_attr(miri, ignore = "too large")]
 fn large_scores_do_not_overflow() {
-    let dims = [1, 400, 2, 24];
+    let dims = [1, 400, 24];
     let mut qkv = noise(3, 400 * 3 * 48);
     // Scores up to 24·15·15, so that probabilities are nearly zero and one and maxima move between blocks.
     qkv.iter_mut().for_each(|x| *x *= 15.0);
     for backend in BACKENDS.iter() {
-        let result = run(backend, dims, Layout::Rows, 1.0, &qkv);
+        let result = run(backend, dims, Layout::Rows, options(2, 1.0), &qkv);
         assert!(result.iter().all(|x| x.is_finite()), "{}", backend.name());
     }
     // The rounding of a score of some thousand is a relative error of its exponential.
-    agree("attention", 400, 24.0 * 15.0 * 15.0, &|backend| run(backend, dims, Layout::Rows, 1.0, &qkv));
+    agree("attention", 400, 24.0 * 15.0 * 15.0, &|backend| {
+        run(backend, dims, Layout::Rows, options(2, 1.0), &qkv)
+    });
 }
 
 #[test]
@@ -72,7 +94,7 @@ fn nan_infinite_and_overflowing_scores_give_what_the_reference_gives() {
             let mut qkv = noise(4, tokens * 3 * head_dim);
             qkv[(token * 3 + part) * head_dim + 2] = special;
             agree(&format!("{special} in part {part} of token {token}"), tokens, 1.0, &|backend| {
-                let mut result = run(backend, [1, tokens, 1, head_dim], Layout::Rows, 0.5, &qkv);
+                let mut result = run(backend, [1, tokens, head_dim], Layout::Rows, options(1, 0.5), &qkv);
                 // Sums that overflow differ in when they do, so only finite numbers and the rest are told apart.
                 result.iter_mut().filter(|x| !x.is_finite() || x.abs() > 1e3).for_each(|x| *x = f32::NAN);
                 result
@@ -90,7 +112,7 @@ fn dropout_is_refused_unless_it_does_nothing() {
         let mut context = unset(s, [1, 1, 1]);
         let mut try_with = |probability| {
             let dropout = Some(Dropout { probability, seed: 1 });
-            let options = AttentionOptions { num_heads: 1, scale: 1.0, dropout };
+            let options = AttentionOptions { num_heads: 1, scale: 1.0, dropout, precision: DType::F32 };
             s.attention(&qkv, &options, &mut context, None)
         };
         assert!(try_with(0.0).is_ok());

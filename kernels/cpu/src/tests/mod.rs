@@ -56,11 +56,17 @@ type Run<'a> = &'a dyn Fn(&Arc<dyn Backend>) -> Vec<f32>;
 /// sum; `terms` is the size of its terms, where they may be larger than what they sum to.
 #[track_caller]
 pub(crate) fn agree(what: &str, length: usize, terms: f32, run: Run<'_>) {
+    agree_in(DType::F32, what, length, terms, run);
+}
+
+/// [`agree`] where numbers of this type are what is multiplied.
+#[track_caller]
+pub(crate) fn agree_in(dtype: DType, what: &str, length: usize, terms: f32, run: Run<'_>) {
     let reference: Arc<dyn Backend> = ReferenceBackend::open();
     let expected = run(&reference);
     for backend in BACKENDS.iter() {
         let comparison = Comparison::of(&run(backend), &expected);
-        let bound = bound(DType::F32, length, comparison.scale.max(terms));
+        let bound = bound(dtype, length, comparison.scale.max(terms));
         assert!(comparison.error <= bound, "{what} on {}: {comparison}, bound {bound:.3e}", backend.name());
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use crate::testing::{Differences, cases, noise, stream, tensor, typed, undefined, values};
 
 fn options(num_heads: usize, scale: f32) -> AttentionOptions {
-    AttentionOptions { num_heads, scale, dropout: None }
+    AttentionOptions { num_heads, scale, dropout: None, precision: DType::F32 }
 }
 
 /// Context, stats and probabilities of `qkv (B, N, 3·D)`.
@@ -145,7 +145,7 @@ proptest! {
         let width = num_heads * head_dim;
         let shape = [batch, tokens, 3 * width];
         let dropout = probability.map(|probability| Dropout { probability, seed });
-        let options = AttentionOptions { num_heads, scale: 0.5, dropout };
+        let options = AttentionOptions { num_heads, scale: 0.5, dropout, precision: DType::F32 };
         let qkv = noise(seed, batch * tokens * 3 * width);
         let dy = noise(!seed, batch * tokens * width);
         let forward = |qkv: &[f32]| {
