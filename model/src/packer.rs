@@ -78,7 +78,9 @@ impl<'l> Packer<'l> {
                 Ok(LinearBlock { weight: weight.reshape([out_features, in_features])?, bias })
             })
             .collect::<Result<_>>()?;
-        Ok(self.backend.pack_linear(&views, self.format)?)
+        let linear = self.backend.pack_linear(&views, self.format)?;
+        tensors.iter().for_each(|(weight, _)| self.scope.release(weight));
+        Ok(linear)
     }
 
     fn block(&self, block: &Block<'_>) -> Result<(WeightData<'l>, Option<WeightData<'l>>)> {

@@ -6,7 +6,14 @@ use super::{TensorInfo, WeightData, bytes::FileBytes, safetensors::SafetensorsAr
 use crate::Result;
 
 /// A whole file, mapped or read.
-pub(super) type Bytes = Box<dyn Deref<Target = [u8]> + Send + Sync>;
+pub(super) trait Content: Deref<Target = [u8]> + Send + Sync {
+    /// Gives back the memory that `part` takes, where it is a part of a mapped file; it can be read again all the same.
+    fn release(&self, _part: &[u8]) {}
+}
+
+impl Content for Cow<'static, [u8]> {}
+
+pub(super) type Bytes = Box<dyn Content>;
 
 /// A file whose description of its tensors has been checked against its length.
 pub(super) enum Archive {
@@ -61,6 +68,13 @@ impl Archive {
         match self {
             Self::Safetensors(archive) => archive.info(key),
             Self::Torch(archive) => archive.info(key),
+        }
+    }
+
+    pub(super) fn release(&self, part: &[u8]) {
+        match self {
+            Self::Safetensors(archive) => archive.release(part),
+            Self::Torch(archive) => archive.release(part),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{fs, ops::Deref, path::Path};
 
+use super::archive::Content;
 use crate::{Error, Result, files};
 
 /// A whole file.
@@ -13,6 +14,8 @@ impl FileBytes {
         fs::read(path).map(Self).map_err(Error::io("read", path))
     }
 }
+
+impl Content for FileBytes {}
 
 impl Deref for FileBytes {
     type Target = [u8];

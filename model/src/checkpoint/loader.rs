@@ -202,6 +202,11 @@ impl<'l> Scope<'l> {
         self.loader.take(&self.key(name), shape)
     }
 
+    /// Says that a tensor is packed; see [`WeightSource::release`].
+    pub(crate) fn release(&self, data: &WeightData<'_>) {
+        self.loader.source.release(data);
+    }
+
     /// Whether the architecture and config have a tensor `name` here.
     pub fn has(&self, name: &str) -> bool {
         self.loader.planned.contains_key(&self.key(name))

@@ -21,8 +21,8 @@ const MAX_INDEX_BYTES: u64 = 32 << 20;
 /// are understood, and any other name in one is an error. Inside what a training script saved, weights are found
 /// under `model`, `module` or `state_dict`. Double precision becomes single.
 ///
-/// Only what is asked for is paged in, and it is handed to the backend where it lies. Drop the checkpoint once the
-/// model is built: pages of a mapped file count as memory of the process as long as it is mapped.
+/// Only what is asked for is paged in, it is handed to the backend where it lies, and paged out again once that has
+/// packed it: a model never takes its size twice.
 pub struct Checkpoint {
     path: PathBuf,
     archives: Vec<Archive>,
@@ -149,6 +149,10 @@ impl WeightSource for Checkpoint {
 
     fn get(&self, key: &str) -> Result<Option<WeightData<'_>>> {
         self.archive(key).map_or(Ok(None), |archive| archive.get(key))
+    }
+
+    fn release(&self, data: &WeightData<'_>) {
+        self.archives.iter().for_each(|archive| archive.release(data.bytes()));
     }
 }
 

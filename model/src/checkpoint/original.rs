@@ -210,6 +210,10 @@ impl WeightSource for OriginalWeights<'_> {
         }
     }
 
+    fn release(&self, data: &WeightData<'_>) {
+        self.source.release(data);
+    }
+
     fn stored_name(&self, key: &str) -> String {
         self.place(key).unwrap_or_else(|| key.to_owned())
     }

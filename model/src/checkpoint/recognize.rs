@@ -133,6 +133,10 @@ impl WeightSource for Recognized<'_> {
         self.weights().get(key)
     }
 
+    fn release(&self, data: &WeightData<'_>) {
+        self.weights().release(data);
+    }
+
     fn stored_name(&self, key: &str) -> String {
         self.weights().stored_name(key)
     }

@@ -44,6 +44,10 @@ impl SafetensorsArchive {
         Ok(Some(TensorInfo { shape: entry.shape.clone(), dtype: self.dtype(key, entry.dtype)? }))
     }
 
+    pub(super) fn release(&self, part: &[u8]) {
+        self.bytes.release(part);
+    }
+
     pub(super) fn get(&self, key: &str) -> Result<Option<WeightData<'_>>> {
         let Some(entry) = self.entries.get(key) else { return Ok(None) };
         let (start, end) = entry.data_offsets;

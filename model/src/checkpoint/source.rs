@@ -30,6 +30,10 @@ pub trait WeightSource {
     /// [`Error::Tensor`] when the tensor exists but cannot be read as weights.
     fn get(&self, key: &str) -> Result<Option<WeightData<'_>>>;
 
+    /// Says that a tensor that [`WeightSource::get`] gave has been used. A source may give back its memory; it must still
+    /// be able to give the tensor again.
+    fn release(&self, _data: &WeightData<'_>) {}
+
     /// What the file calls the tensor that is `key` here, for people. Worth overriding where that is another name.
     fn stored_name(&self, key: &str) -> String {
         key.to_owned()

@@ -87,6 +87,10 @@ impl TorchArchive {
         Ok(Some(TensorInfo { shape: entry.view.shape().to_vec(), dtype: self.dtype(key, entry.element)? }))
     }
 
+    pub(in crate::checkpoint) fn release(&self, part: &[u8]) {
+        self.bytes.release(part);
+    }
+
     pub(in crate::checkpoint) fn get(&self, key: &str) -> Result<Option<WeightData<'_>>> {
         let Some(entry) = self.tensors.get(key) else { return Ok(None) };
         let dtype = self.dtype(key, entry.element)?;
