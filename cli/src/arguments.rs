@@ -97,8 +97,9 @@ pub(crate) struct Running {
 /// How videos are read.
 #[derive(Args)]
 pub(crate) struct Decoding {
-    /// What decodes: auto, builtin, ffmpeg (the program that VIDEOMAE_FFMPEG names, or in PATH) or libav. auto takes
-    /// ffmpeg for what builtin does not know or fails at
+    /// What decodes: auto, builtin, ffmpeg (the program that VIDEOMAE_FFMPEG names, or in PATH) or libav (FFmpeg's
+    /// libraries in this process, the fastest, for files that are trusted; if compiled in). auto takes ffmpeg for what
+    /// builtin does not know or fails at
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub(crate) decoder: Decoder,
 

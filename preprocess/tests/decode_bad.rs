@@ -1,4 +1,5 @@
-//! Files that are no videos, or damaged, or absurd: an error that says so, never a panic or a hang.
+//! Files that are no videos, or damaged, or absurd: an error that says so, never a panic or a hang, from every decoder
+//! that is compiled in.
 
 use std::path::{Path, PathBuf};
 
@@ -22,25 +23,38 @@ fn file(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
+/// The decoders that run in this process. Without the program that the machine may have, with which other messages would
+/// be right.
+const DECODERS: &[Decoder] =
+    if cfg!(feature = "libav") { &[Decoder::Builtin, Decoder::Libav] } else { &[Decoder::Builtin] };
+
 /// The message of opening `bytes` and reading all its frames, without the path.
 fn message(bytes: &[u8]) -> String {
+    message_by(bytes, Decoder::Builtin)
+}
+
+fn message_by(bytes: &[u8], decoder: Decoder) -> String {
     let (_directory, path) = file(bytes);
-    let error = read_all(&path).expect_err("the file is bad").to_string();
+    let error = read_all(&path, decoder).expect_err("the file is bad").to_string();
     let (start, rest) = error.split_once(": ").expect("the message starts with the path");
     assert_eq!(start, path.display().to_string());
     rest.replace(&path.display().to_string(), "clip.mp4")
 }
 
-/// Opens a file without the program that the machine may have, with which other messages would be right.
+/// Opens a file with the decoders of the crate.
 fn open(path: &Path) -> Result<Box<dyn VideoReader>, Error> {
+    open_by(path, Decoder::Builtin)
+}
+
+fn open_by(path: &Path, decoder: Decoder) -> Result<Box<dyn VideoReader>, Error> {
     let mut options = VideoOptions::default();
-    options.decoder = Decoder::Builtin;
+    options.decoder = decoder;
     open_video_with(path, options)
 }
 
 /// Opens a file and reads up to a hundred frames.
-fn read_all(path: &Path) -> Result<usize, Error> {
-    let mut reader = open(path)?;
+fn read_all(path: &Path, decoder: Decoder) -> Result<usize, Error> {
+    let mut reader = open_by(path, decoder)?;
     let all: Vec<usize> = (0..reader.info().num_frames.min(100)).collect();
     Ok(read_frames(&mut *reader, &all)?.num_frames())
 }
@@ -186,11 +200,13 @@ fn a_track_without_samples_has_no_frames() {
 #[test]
 fn a_file_cut_short_says_how_many_frames_there_are() {
     let bytes = fixture("moov_first.mp4");
-    // The frames are at the end: the last tenth is missing.
-    let text = message(&bytes[..bytes.len() * 9 / 10]);
-    let (count, rest) = text.split_once(" of 20 frames could be decoded: coded picture ").expect(&text);
-    assert!((1..20).contains(&count.parse::<usize>().unwrap()), "{text}");
-    assert!(rest.contains("the file ends at"), "{text}");
+    for &decoder in DECODERS {
+        // The frames are at the end: the last tenth is missing.
+        let text = message_by(&bytes[..bytes.len() * 9 / 10], decoder);
+        let (count, rest) = text.split_once(" of 20 frames could be decoded: coded picture ").expect(&text);
+        assert!((1..20).contains(&count.parse::<usize>().unwrap()), "{text}");
+        assert!(rest.contains("the file ends at"), "{text}");
+    }
     let bytes = fixture("high_b_frames.mp4");
     // The index is at the end, and gone.
     assert!(message(&bytes[..bytes.len() * 9 / 10]).starts_with("damaged mp4 file: "));
@@ -200,12 +216,13 @@ fn a_file_cut_short_says_how_many_frames_there_are() {
 fn frames_before_the_damage_can_still_be_read() {
     let bytes = fixture("moov_first.mp4");
     let (_directory, path) = file(&bytes[..bytes.len() * 9 / 10]);
-    let mut reader = open(&path).unwrap();
-    assert_eq!(read_frames(&mut *reader, &[0, 5]).unwrap().num_frames(), 2);
-    assert!(matches!(
-        read_frames(&mut *reader, &[0, 5, 19]),
-        Err(Error::FramesMissing { decoded: 2, requested: 3, .. })
-    ));
+    for &decoder in DECODERS {
+        let mut reader = open_by(&path, decoder).unwrap();
+        assert_eq!(read_frames(&mut *reader, &[0, 5]).unwrap().num_frames(), 2);
+        let error = read_frames(&mut *reader, &[0, 5, 19]).unwrap_err();
+        let expected = matches!(error, Error::FramesMissing { decoded: 2, requested: 3, .. });
+        assert!(expected, "{decoder}: {error}");
+    }
 }
 
 #[test]
@@ -239,7 +256,10 @@ fn a_huge_picture_is_refused_before_it_is_decoded() {
     let room = usize::from(u16::from_be_bytes([bytes[set], bytes[set + 1]]));
     assert!(nal.len() <= room, "{} bytes do not fit in {room}", nal.len());
     bytes[set + 2..set + 2 + nal.len()].copy_from_slice(&nal);
-    assert_eq!(message(&bytes), "1048576×1048576 pixels, the limit is 16384 a side and 67108864 in all");
+    let expected = "1048576×1048576 pixels, the limit is 16384 a side and 67108864 in all";
+    for &decoder in DECODERS {
+        assert_eq!(message_by(&bytes, decoder), expected);
+    }
 }
 
 #[test]
@@ -266,7 +286,7 @@ fn a_table_that_promises_more_samples_than_bytes_is_refused() {
 }
 
 /// A clip of every kind of container and coding, small enough to damage hundreds of times.
-const VICTIMS: [&str; 14] = [
+const VICTIMS: [&str; 15] = [
     "baseline.mp4",
     "main_cavlc.mp4",
     "fragmented.mp4",
@@ -275,6 +295,7 @@ const VICTIMS: [&str; 14] = [
     "two_keyframes.mov",
     "high_b_frames.mkv",
     "vp8.webm",
+    "mpeg4.mp4",
     "hevc_b_frames.mp4",
     "hevc_open_gop.mkv",
     "hevc_in_band.mp4",
@@ -289,7 +310,9 @@ proptest! {
     #[test]
     fn random_bytes_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let (_directory, path) = file(&bytes);
-        prop_assert!(read_all(&path).is_err());
+        for &decoder in DECODERS {
+            prop_assert!(read_all(&path, decoder).is_err());
+        }
     }
 
     #[test]
@@ -306,13 +329,17 @@ proptest! {
             bytes.extend(body);
         }
         let (_directory, path) = file(&bytes);
-        prop_assert!(read_all(&path).is_err());
+        for &decoder in DECODERS {
+            prop_assert!(read_all(&path, decoder).is_err());
+        }
     }
 
     #[test]
     fn random_elements_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let (_directory, path) = file(&[b"\x1a\x45\xdf\xa3".as_slice(), &bytes].concat());
-        prop_assert!(read_all(&path).is_err());
+        for &decoder in DECODERS {
+            prop_assert!(read_all(&path, decoder).is_err());
+        }
     }
 
     #[test]
@@ -326,8 +353,10 @@ proptest! {
             bytes[at] = value;
         }
         let (_directory, path) = file(&bytes);
-        if let Err(error) = read_all(&path) {
-            prop_assert!(!error.to_string().contains("took longer"), "{victim}: {error}");
+        for &decoder in DECODERS {
+            if let Err(error) = read_all(&path, decoder) {
+                prop_assert!(!error.to_string().contains("took longer"), "{decoder}, {victim}: {error}");
+            }
         }
     }
 
@@ -338,10 +367,14 @@ proptest! {
     ) {
         let bytes = fixture(victim);
         let (_directory, path) = file(&bytes[..keep.index(bytes.len())]);
-        match read_all(&path) {
-            Err(_) => {}
-            // Whole fragments stand for themselves: the file does not say that there were more.
-            Ok(frames) => prop_assert!(victim == "fragmented.mp4" || frames == 20, "{victim}: {frames} frames"),
+        for &decoder in DECODERS {
+            match read_all(&path, decoder) {
+                Err(_) => {}
+                // Whole fragments stand for themselves: the file does not say that there were more.
+                Ok(frames) => {
+                    prop_assert!(victim == "fragmented.mp4" || frames == 20, "{decoder}, {victim}: {frames} frames");
+                }
+            }
         }
     }
 }

@@ -331,6 +331,7 @@ def planes_cases():
     tags = "chromaloc=2:range=full:colormatrix=bt2020nc"
     yield "hevc_10_bit_top_left.mp4", encode(tags, codec="libx265", tag="hvc1", **deep)
     yield "vp9_odd_height.webm", encode(codec="libvpx-vp9", file_format="webm", size=(62, 45), frames=8)
+    yield "vp9_odd.webm", encode(codec="libvpx-vp9", file_format="webm", size=(61, 45), frames=8)
 
 
 def main():
@@ -347,6 +348,12 @@ def main():
         (out / name).write_bytes(data)
         np.save(out / f"{Path(name).stem}.npy", kept)
         print(f"{name}: {len(data)} bytes, {clips[name]['frames']} frames", flush=True)
+    # What this project does not decode itself; B-frames in AVI have no times of their own.
+    by_libraries = {}
+    for name, data in [("mpeg4_b_frames.avi", encode(codec="mpeg4", file_format="avi", tags={"max_b_frames": 2}))]:
+        by_libraries[name] = expected(data, upright)
+        (out / name).write_bytes(data)
+        print(f"{name}: {len(data)} bytes, {by_libraries[name]['frames']} frames", flush=True)
     # Files that have to be refused; what they lack is plain from the name.
     (out / "audio_only.mp4").write_bytes(audio_only())
     (out / "mpeg4.mp4").write_bytes(encode(codec="mpeg4", frames=3))
@@ -357,7 +364,8 @@ def main():
     (out / "hevc_444.mp4").write_bytes(encode(codec="libx265", tag="hvc1", **full_chroma))
     (out / "high_422.mp4").write_bytes(encode("", frames=3, pixel_format="yuv422p"))
     versions = {"av": av.__version__, **{name: ".".join(map(str, v)) for name, v in av.library_versions.items()}}
-    document = {"made_by": "xtask/python/make_decode_fixtures.py", "versions": versions, "clips": clips}
+    document = {"made_by": "xtask/python/make_decode_fixtures.py", "versions": versions, "clips": clips,
+                "by_libraries": by_libraries}
     (out / "expected.json").write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -7,7 +7,8 @@
 //!
 //! [`Decoder`] picks the backend: the decoders of this crate, in pure Rust, which know H.264, HEVC and VP9 in MP4, MOV,
 //! Matroska and WebM, GIF, and folders of pictures; or for what they do not know or fail at the `ffmpeg` program, named
-//! by `VIDEOMAE_FFMPEG` or found in `PATH`.
+//! by `VIDEOMAE_FFMPEG` or found in `PATH`. With the feature `libav` it can also be FFmpeg's libraries in this process,
+//! on request only: they are the fastest and know everything, but a hostile file could harm the process.
 
 mod choice;
 mod fallback;
@@ -16,6 +17,7 @@ mod gif;
 mod h264;
 mod hevc;
 mod images;
+#[cfg_attr(not(feature = "libav"), path = "libav_absent.rs")]
 mod libav;
 mod limits;
 mod matroska;
@@ -26,6 +28,7 @@ mod reader;
 mod rgb;
 mod sniff;
 mod supervise;
+mod times;
 mod track;
 mod vp9;
 mod yuv;
@@ -40,7 +43,7 @@ pub use self::yuv::{Colour, Matrix, Picture, RgbFrame, Siting, YuvFrame};
 use self::h264::H264;
 use self::hevc::Hevc;
 use self::mp4::Source;
-use self::reader::{Codec, TrackReader};
+use self::reader::{Builtin, Codec, Engine, TrackReader};
 use self::sniff::Container;
 use self::track::{NoTrack, Track};
 use self::vp9::Vp9;
@@ -161,6 +164,11 @@ fn check_frame_rate(path: &Path, frame_rate: Option<f64>) -> Result<()> {
 
 /// Opens a video with the decoders of this crate.
 fn builtin(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
+    open_known::<Builtin>(path, options)
+}
+
+/// Opens what this crate knows the container and the codec of; `E` decodes the codecs.
+fn open_known<E: Engine>(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
     if path.is_dir() {
         return images::open(path, options);
     }
@@ -182,13 +190,13 @@ fn builtin(path: &Path, options: VideoOptions) -> Result<Box<dyn VideoReader>> {
     })?;
     let coding = track.descriptions[0].coding;
     if H264::CODINGS.contains(&&coding) {
-        return Ok(Box::new(TrackReader::<H264>::new(path, source, track, options)?));
+        return Ok(Box::new(TrackReader::<H264, E>::new(path, source, track, options)?));
     }
     if Hevc::CODINGS.contains(&&coding) {
-        return Ok(Box::new(TrackReader::<Hevc>::new(path, source, track, options)?));
+        return Ok(Box::new(TrackReader::<Hevc, E>::new(path, source, track, options)?));
     }
     if Vp9::CODINGS.contains(&&coding) {
-        return Ok(Box::new(TrackReader::<Vp9>::new(path, source, track, options)?));
+        return Ok(Box::new(TrackReader::<Vp9, E>::new(path, source, track, options)?));
     }
     Err(Error::UnsupportedVideo {
         path: path.to_owned(),

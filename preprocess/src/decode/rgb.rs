@@ -14,8 +14,8 @@
 //! odd number of rows, go another way there: chroma is interpolated, with whatever filter the calling program chose, so
 //! that FFmpeg's own tools disagree, and samples are rounded to 8 bits before they are looked up in tables. Here the
 //! filter is the bilinear one (of PyAV and torchcodec), on the numbers above with their fraction: every byte is within
-//! 4 levels of theirs when the width is even. For an odd width they interpolate chroma for each pixel, and not for each
-//! pair as otherwise; that is not done here.
+//! 4 levels of theirs. Like them it finds chroma for each pair of pixels in a row, and for each pixel when their number is
+//! odd.
 //!
 //! The usual formula in floating point differs from this on half of all bytes, by up to 3. Every factor and every
 //! product's upper half fits in 16 bits, so that the compiler can use the multiply-high instructions.
@@ -86,35 +86,46 @@ pub(crate) fn yuv_to_rgb<S: Sample>(frame: &YuvFrame<S>, bit_depth: u32, siting:
     assert_eq!(rgb.len(), frame.width * frame.height * 3, "the target holds the picture");
     let factors = Coefficients::new(frame.colour);
     let interpolate = bit_depth > 8 || frame.height % 2 == 1;
-    let mut chroma = ChromaRow { between_columns: interpolate && siting.x == 0, ..ChromaRow::default() };
+    let columns = match interpolate {
+        true if frame.width % 2 == 1 => {
+            let place = |column| Between::of(column, frame.width, siting.x);
+            Columns::Each((0..frame.width).map(place).collect())
+        }
+        true if siting.x == 0 => Columns::LeftOfPairs,
+        _ => Columns::Pairs,
+    };
+    let mut chroma = ChromaRow { columns, ..ChromaRow::default() };
     let mut luma_eighths = Vec::with_capacity(frame.width);
     let luma_rows = frame.y.chunks_exact(frame.width).zip(rgb.chunks_exact_mut(3 * frame.width));
     let mut filled = None;
     for (row, (luma, target)) in luma_rows.enumerate() {
         let rows = if interpolate {
-            ChromaRows::between(row, frame.height, siting)
+            Between::of(row, frame.height, siting.y)
         } else {
-            ChromaRows::nearest(row, frame.height, frame.interlaced)
+            Between::nearest(row, frame.height, frame.interlaced)
         };
         if filled.replace(rows) != Some(rows) {
             chroma.fill(frame, bit_depth, rows, &factors);
         }
         luma_eighths.clear();
         luma_eighths.extend(luma.iter().map(|luma| luma.eighths(bit_depth)));
-        convert_row(&luma_eighths, &chroma, &factors, target);
+        match chroma.columns {
+            Columns::Each(_) => convert_row::<1>(&luma_eighths, &chroma, &factors, target),
+            _ => convert_row::<2>(&luma_eighths, &chroma, &factors, target),
+        }
     }
 }
 
-/// The rows of chroma samples that serve a row of pixels.
+/// The chroma samples on both sides of a pixel, along one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ChromaRows {
+struct Between {
     first: usize,
     second: usize,
     /// The weight of the second, in units of 2^-12.
     weight: i32,
 }
 
-impl ChromaRows {
+impl Between {
     const WHOLE: i32 = 1 << 12;
 
     /// One row of chroma serves two rows of pixels; in an interlaced picture, two of its own field.
@@ -125,16 +136,16 @@ impl ChromaRows {
         Self { first: row.min(last), second: row.min(last), weight: 0 }
     }
 
-    /// The two rows on both sides of a row of pixels, when chroma is stretched to the height: of an odd number of
-    /// rows, the last chroma row serves as much as the others.
-    fn between(row: usize, height: usize, siting: Siting) -> Self {
-        let rows = height.div_ceil(2);
-        let middle = (row as f64 + 0.5) * rows as f64 / height as f64;
-        let position = middle - 0.25 - f64::from(siting.y) / 4.0;
-        let position = position.clamp(0.0, (rows - 1) as f64);
+    /// Of the pixel `index` among `pixels`, to whose number chroma is stretched: of an odd number of pixels, the last
+    /// chroma sample serves as much as the others. `siting` as in [`Siting`].
+    fn of(index: usize, pixels: usize, siting: u8) -> Self {
+        let samples = pixels.div_ceil(2);
+        let middle = (index as f64 + 0.5) * samples as f64 / pixels as f64;
+        let position = middle - 0.25 - f64::from(siting) / 4.0;
+        let position = position.clamp(0.0, (samples - 1) as f64);
         let first = position as usize;
         let weight = ((position - first as f64) * f64::from(Self::WHOLE)).round() as i32;
-        Self { first, second: (first + 1).min(rows - 1), weight }
+        Self { first, second: (first + 1).min(samples - 1), weight }
     }
 
     fn mix(self, first: i16, second: i16) -> i16 {
@@ -143,11 +154,40 @@ impl ChromaRows {
     }
 }
 
+/// How the chroma samples of a row become those of pixels.
+#[derive(Default)]
+enum Columns {
+    /// One serves two pixels, as it is.
+    #[default]
+    Pairs,
+    /// One serves two pixels, but lies in the left column, a quarter of the distance between samples from the middle of
+    /// the two.
+    LeftOfPairs,
+    /// Every pixel has its own, between these two.
+    Each(Vec<Between>),
+}
+
+impl Columns {
+    /// Puts what serves the pixels in place of the samples in `row`.
+    fn interpolate(&self, row: &mut Vec<i16>) {
+        match self {
+            Self::Pairs => {}
+            Self::LeftOfPairs => {
+                for column in 1..row.len() {
+                    row[column - 1] = (3 * row[column - 1] + row[column]) >> 2;
+                }
+            }
+            Self::Each(places) => {
+                *row = places.iter().map(|place| place.mix(row[place.first], row[place.second])).collect();
+            }
+        }
+    }
+}
+
 /// What a row of chroma samples adds to red, green and blue.
 #[derive(Default)]
 struct ChromaRow {
-    /// The samples lie in the left columns, a quarter of their distance from the middle of the two pixels they serve.
-    between_columns: bool,
+    columns: Columns,
     u: Vec<i16>,
     v: Vec<i16>,
     r: Vec<i16>,
@@ -160,7 +200,7 @@ impl ChromaRow {
         &mut self,
         frame: &YuvFrame<S>,
         bit_depth: u32,
-        rows: ChromaRows,
+        rows: Between,
         factors: &Coefficients,
     ) {
         let width = frame.width.div_ceil(2);
@@ -174,11 +214,7 @@ impl ChromaRow {
                 let pairs = row(rows.first).zip(row(rows.second));
                 target.extend(pairs.map(|(first, second)| rows.mix(first, second) - 1024));
             }
-            if self.between_columns {
-                for column in 1..width {
-                    target[column - 1] = (3 * target[column - 1] + target[column]) >> 2;
-                }
-            }
+            self.columns.interpolate(target);
         };
         centred(&frame.u, &mut self.u);
         centred(&frame.v, &mut self.v);
@@ -191,9 +227,10 @@ impl ChromaRow {
     }
 }
 
-fn convert_row(y: &[i16], chroma: &ChromaRow, factors: &Coefficients, row: &mut [u8]) {
+/// Converts a row of pixels, of which each chroma sample serves as many.
+fn convert_row<const SERVED: usize>(y: &[i16], chroma: &ChromaRow, factors: &Coefficients, row: &mut [u8]) {
     let terms = chroma.r.iter().zip(&chroma.g).zip(&chroma.b);
-    for ((luma, pixels), ((&r, &g), &b)) in y.chunks(2).zip(row.chunks_mut(6)).zip(terms) {
+    for ((luma, pixels), ((&r, &g), &b)) in y.chunks(SERVED).zip(row.chunks_mut(3 * SERVED)).zip(terms) {
         for (&y, pixel) in luma.iter().zip(pixels.chunks_exact_mut(3)) {
             let y = high(y - factors.offset, factors.y);
             pixel[0] = clip(y + r);

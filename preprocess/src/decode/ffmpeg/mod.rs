@@ -16,13 +16,13 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub(super) use self::program::find;
+pub(super) use self::program::{DEMUXERS, find};
 
 use self::program::Program;
 use self::report::Report;
 use super::supervise::supervise;
 use super::yuv::{Colour, Picture, RgbFrame, YuvFrame};
-use super::{Limits, Orientation, VideoInfo, VideoOptions, VideoReader, distinct};
+use super::{Limits, Orientation, VideoInfo, VideoOptions, VideoReader, distinct, times};
 use crate::{Error, Result};
 
 /// Reads frames through the program.
@@ -102,7 +102,8 @@ impl FfmpegReader {
         }
         let (width, height) = report.size.ok_or_else(|| refused("it does not tell the size".to_owned()))?;
         limits.check_picture(path, width, height)?;
-        let (frame_rate, duration) = report.rate();
+        let times = report.times();
+        let (frame_rate, duration) = times::rate(&times);
         let info = VideoInfo {
             path: path.to_owned(),
             decoder: format!("ffmpeg {}", report.version),
@@ -117,7 +118,7 @@ impl FfmpegReader {
             frame_rate,
             duration,
         };
-        Ok(Self { program, options, info, times: report.times(), format: report.format })
+        Ok(Self { program, options, info, times, format: report.format })
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Program {
 const PASSTHROUGH: [&str; 2] = ["-fps_mode", "-vsync"];
 
 /// Demuxers of files that stand for themselves; playlists and lists of files are not among them.
-const DEMUXERS: &str = "avi,mov,matroska,webm,mpegts,mpeg,mpegvideo,m4v,h264,hevc,flv,asf,ogg,gif,apng,ivf,rm,dv,mxf,nut,\
+pub(crate) const DEMUXERS: &str = "avi,mov,matroska,webm,mpegts,mpeg,mpegvideo,m4v,h264,hevc,flv,asf,ogg,gif,apng,ivf,rm,dv,mxf,nut,\
                         wtv,yuv4mpegpipe,image2,webp_pipe,av1,obu";
 
 /// Frames of a selection expression; with more the program decodes all, and those not wanted are left out here.

@@ -1,6 +1,7 @@
 //! What the program tells of a file: frames on standard output, the rest in messages for people.
 
 use super::Format;
+use crate::decode::times;
 use crate::decode::yuv::{Colour, Matrix};
 
 /// What is known after decoding a file once.
@@ -98,20 +99,7 @@ impl Report {
 
     /// Seconds after the first frame, never falling.
     pub(super) fn times(&self) -> Vec<f64> {
-        let first = self.frames.first().copied().unwrap_or(0);
-        let mut latest = 0;
-        let seconds = |&time: &i64| {
-            latest = time.saturating_sub(first).max(latest);
-            latest as f64 * self.time_base
-        };
-        self.frames.iter().map(seconds).collect()
-    }
-
-    /// Frames a second on average, and seconds to the end of the last frame.
-    pub(super) fn rate(&self) -> (Option<f64>, Option<f64>) {
-        let span = self.times().last().copied().filter(|&span| span > 0.0);
-        let rate = span.map(|span| (self.frames.len() - 1) as f64 / span);
-        (rate, rate.map(|rate| self.frames.len() as f64 / rate))
+        times::seconds(&self.frames, self.time_base)
     }
 }
 

@@ -1,14 +1,17 @@
 //! Reads frames of a track, whatever the codec: what is shown, where decoding starts, what is skipped.
 
 mod codec;
+mod engine;
 mod job;
 
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub(super) use self::codec::{Codec, Entry, Failure, Header, Input, Refusal, Role, SampleDecoder};
+pub(super) use self::engine::{Builtin, Engine};
+pub(super) use self::job::{Job, Position, Stop, failed};
 
-use self::job::Job;
 use super::mp4::{Checked, Source};
 use super::supervise::supervise;
 use super::track::Track;
@@ -16,8 +19,8 @@ use super::yuv::Picture;
 use super::{Limits, Orientation, VideoInfo, VideoOptions, VideoReader, conversion_hint};
 use crate::{Error, Result};
 
-/// Reads frames of a track coded with `C`.
-pub(super) struct TrackReader<C> {
+/// Reads frames of a track coded with `C`, which `E` decodes.
+pub(super) struct TrackReader<C, E> {
     path: PathBuf,
     source: Source,
     track: Arc<Track>,
@@ -27,9 +30,10 @@ pub(super) struct TrackReader<C> {
     header: Header,
     info: VideoInfo,
     options: VideoOptions,
+    engine: PhantomData<E>,
 }
 
-impl<C: Codec> TrackReader<C> {
+impl<C: Codec, E: Engine> TrackReader<C, E> {
     /// Checks everything that can be known without decoding.
     pub(super) fn new(
         path: &Path,
@@ -62,13 +66,14 @@ impl<C: Codec> TrackReader<C> {
             Orientation::UPRIGHT
         };
         options.limits.check_picture(path, header.decoded.0, header.decoded.1)?;
-        let info = info(path, &track, &header, orientation);
-        let (track, codec) = (Arc::new(track), Arc::new(codec));
-        Ok(Self { path: path.to_owned(), source, track, first_sample, codec, header, info, options })
+        let info = VideoInfo { decoder: E::name(), ..info(path, &track, &header, orientation) };
+        let (path, track, codec) = (path.to_owned(), Arc::new(track), Arc::new(codec));
+        let engine = PhantomData;
+        Ok(Self { path, source, track, first_sample, codec, header, info, options, engine })
     }
 }
 
-impl<C: Codec + Sync> VideoReader for TrackReader<C> {
+impl<C: Codec + Sync, E: Engine> VideoReader for TrackReader<C, E> {
     fn info(&self) -> &VideoInfo {
         &self.info
     }
@@ -98,16 +103,18 @@ impl<C: Codec + Sync> VideoReader for TrackReader<C> {
             codec: Arc::clone(&self.codec),
             header: self.header.clone(),
         };
-        let limits = self.options.limits;
         let mut given = 0;
         let receive = |(sample, picture): (u32, Picture)| {
             // An edit list may show one sample as several frames.
-            while let Some(&(_, index)) = wanted.get(given).filter(|(other, _)| *other == sample) {
+            let first = wanted.partition_point(|&(other, _)| other < sample);
+            for &(_, index) in wanted[first..].iter().take_while(|(other, _)| *other == sample) {
                 each(index, &picture);
                 given += 1;
             }
         };
-        let end = supervise(limits.per_picture, limits.per_read, move |reporter| job.run(reporter), receive);
+        let limits = self.options.limits;
+        let work = move |reporter: &_| E::run(&mut job, reporter);
+        let end = supervise(limits.per_picture, limits.per_read, work, receive);
         let missing = |cause| Error::FramesMissing {
             path: self.path.clone(),
             decoded: given,
