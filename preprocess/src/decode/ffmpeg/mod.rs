@@ -9,14 +9,14 @@
 //! Pictures in 8-bit YUV 4:2:0 come as they are coded; FFmpeg itself turns anything else into RGB.
 
 mod bounds;
-mod program;
+pub(super) mod program;
 mod report;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub(super) use self::program::{DEMUXERS, find};
+pub(super) use self::program::find;
 
 use self::program::Program;
 use self::report::Report;

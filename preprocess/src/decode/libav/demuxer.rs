@@ -13,7 +13,7 @@ use mp4_atom::Matrix as DisplayMatrix;
 
 use super::decoder::{Decoder, DecoderOptions};
 use super::text;
-use crate::decode::ffmpeg::DEMUXERS;
+use crate::decode::ffmpeg::program::DEMUXERS;
 use crate::decode::orientation::Orientation;
 
 /// The frames of the first video stream, in the order in which they are shown.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::decoder::{Decoder, DecoderOptions};
 use super::{bitstream, picture, text, version};
-use crate::decode::reader::{Codec, Engine, Job, Position, Stop, failed};
+use crate::decode::reader::job::{Job, Position, Stop, failed};
+use crate::decode::reader::{Codec, Engine};
 use crate::decode::supervise::Reporter;
 use crate::decode::yuv::Picture;
 

@@ -2,7 +2,7 @@
 
 mod codec;
 mod engine;
-mod job;
+pub(super) mod job;
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub(super) use self::codec::{Codec, Entry, Failure, Header, Input, Refusal, Role, SampleDecoder};
 pub(super) use self::engine::{Builtin, Engine};
-pub(super) use self::job::{Job, Position, Stop, failed};
+use self::job::Job;
 
 use super::mp4::{Checked, Source};
 use super::supervise::supervise;
