@@ -2,7 +2,11 @@
 //!
 //! Whatever needs Python runs in an environment of its own, see [`python`]; nothing else in the workspace needs it.
 
+mod bench_compare;
+mod bench_peers;
+mod build;
 mod gen_fixtures;
+mod machine;
 mod make_demo;
 mod python;
 mod tidy;
@@ -26,6 +30,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the benches of the kernels and report what became slower than the committed baseline
+    BenchCompare(bench_compare::Options),
+    /// Time this program beside PyTorch, ONNX Runtime and OpenVINO
+    BenchPeers(bench_peers::Options),
     /// Make or check the fixtures of the tests
     GenFixtures(gen_fixtures::Options),
     /// Render and encode the clips of fixtures/clips, train the checkpoint of cli/demo
@@ -53,6 +61,8 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<()> {
     let workspace = Workspace::find()?;
     match arguments.command {
+        Command::BenchCompare(options) => bench_compare::run(&workspace, &options)?,
+        Command::BenchPeers(options) => bench_peers::run(&workspace, &options)?,
         Command::GenFixtures(options) => gen_fixtures::run(&workspace, &options)?,
         Command::MakeDemo(options) => make_demo::run(&workspace, &options)?,
         Command::Tidy => tidy::run(&workspace)?,

@@ -36,8 +36,8 @@ impl Environment {
         make_once(&folder, || {
             // The name under which the platform's installer leaves Python 3.
             let system = if cfg!(windows) { "python" } else { "python3" };
-            succeed(Command::new(system).args(["-m", "venv"]).arg(&folder))?;
-            succeed(
+            succeed_aside(Command::new(system).args(["-m", "venv"]).arg(&folder))?;
+            succeed_aside(
                 Command::new(&python)
                     .args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"])
                     .arg(&requirements)
@@ -64,10 +64,20 @@ impl Environment {
 
     /// As [`Self::script`], with transformers 4.57 in place of 5.23. Everything else, torch included, is shared.
     pub(crate) fn script_with_transformers_4(&self, name: &str) -> Result<Command> {
-        let requirements = self.sources.join("requirements-transformers-4.txt");
-        let folder = self.scratch.join(format!("python-transformers-4-{}", short_hash(&[&requirements])?));
+        self.script_over(name, "transformers-4")
+    }
+
+    /// As [`Self::script`], with the libraries that we are compared with. Torch and transformers are shared.
+    pub(crate) fn script_with_peers(&self, name: &str) -> Result<Command> {
+        self.script_over(name, "peers")
+    }
+
+    /// As [`Self::script`], with the packages of `requirements-OVERLAY.txt` before those of the main environment.
+    fn script_over(&self, name: &str, overlay: &str) -> Result<Command> {
+        let requirements = self.sources.join(format!("requirements-{overlay}.txt"));
+        let folder = self.scratch.join(format!("python-{overlay}-{}", short_hash(&[&requirements])?));
         make_once(&folder, || {
-            succeed(
+            succeed_aside(
                 Command::new(&self.python)
                     .args([
                         "-m",
@@ -101,6 +111,13 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// As [`succeed`] for a command whose output is progress, which must not get between the results on ours.
+pub(crate) fn succeed_aside(command: &mut Command) -> Result<()> {
+    let status = command.stdout(std::io::stderr()).status().with_context(|| format!("{command:?}"))?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}
+
 /// Makes `folder` unless an earlier call finished it. Two processes take turns.
 fn make_once(folder: &Path, make: impl FnOnce() -> Result<()>) -> Result<()> {
     let parent = folder.parent().context("the folder of an environment has a parent")?;
@@ -115,12 +132,12 @@ fn make_once(folder: &Path, make: impl FnOnce() -> Result<()>) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("removing the half-made {}", folder.display()))?;
     }
-    make()?;
+    make().context("no Python environment: it needs Python 3 with venv, and a package index such as PyPI; run again once both are at hand")?;
     fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))
 }
 
 /// The first twelve hex digits of the SHA-256 of some files: enough to tell environments apart by name.
-fn short_hash(files: &[&Path]) -> Result<String> {
+pub(crate) fn short_hash(files: &[&Path]) -> Result<String> {
     let mut hasher = Sha256::new();
     for file in files {
         hasher.update(fs::read(file).with_context(|| format!("reading {}", file.display()))?);

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::build;
 use crate::python::{Environment, succeed};
 use crate::workspace::Workspace;
 
@@ -75,7 +76,7 @@ pub(super) fn check(
     sets: &[String],
 ) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    let program = build_program(workspace)?;
+    let program = build::executable(workspace, &["--package=videomae-cli", "--bin=videomae"])?;
     let conversions = conversions(&workspace.root, sets)?;
     for conversion in &conversions {
         conversion
@@ -87,37 +88,6 @@ pub(super) fn check(
             .context("folders of videomae convert are not what transformers expects")?;
     }
     Ok(())
-}
-
-/// Builds `videomae` as it is now; where it is, cargo says.
-fn build_program(workspace: &Workspace) -> Result<PathBuf> {
-    #[derive(Deserialize)]
-    struct Message {
-        executable: Option<PathBuf>,
-    }
-
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package=videomae-cli",
-            "--bin=videomae",
-            "--message-format=json-render-diagnostics",
-        ])
-        .current_dir(&workspace.root)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cargo build")?;
-    ensure!(output.status.success(), "cargo build --package=videomae-cli: {}", output.status);
-    let messages = std::str::from_utf8(&output.stdout).context("reading what cargo build prints")?;
-    for line in messages.lines() {
-        let message: Message = serde_json::from_str(line).context("reading what cargo build prints")?;
-        if let Some(executable) = message.executable {
-            return Ok(executable);
-        }
-    }
-    anyhow::bail!("cargo build --package=videomae-cli: expected the path of a program, found none");
 }
 
 /// Every fixture as it is, then the options of the program on one fixture of each kind.
