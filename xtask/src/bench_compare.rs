@@ -35,7 +35,7 @@ const RETRIES: usize = 2;
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only ops whose ids match one of these, as `cargo bench kernels` takes them; ids are
-    /// kernels/<op>/<dtype>/<isa>/<shape>
+    /// kernels/OP/DTYPE/ISA/SHAPE
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
 
