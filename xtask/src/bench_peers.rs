@@ -39,7 +39,8 @@ use crate::{
 /// Who is compared, and on what.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only these besides ours: names, or how they begin (`openvino,pytorch-f32`). Then files are written with --out only
+    /// Only these besides ours: names, or how they begin (`openvino,pytorch-f32`); `ours` is nobody else. Then files are
+    /// written with --out only
     #[arg(long, value_name = "PEER", value_delimiter = ',')]
     only: Vec<String>,
 

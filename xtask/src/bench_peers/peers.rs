@@ -79,11 +79,10 @@ pub(super) const PEERS: [Peer; 10] = [
 ];
 
 /// Ours, and of the others those that can run the case and are asked for: by name, by the beginning of a name, or all
-/// if none is named.
+/// if none is named. `ours` leaves us alone.
 pub(super) fn select(only: &[String], case: &Case) -> Result<Vec<&'static Peer>> {
-    let others = || PEERS.iter().filter(|peer| !peer.is_ours);
     for name in only {
-        let names: Vec<_> = others().map(|peer| peer.name).collect();
+        let names = PEERS.each_ref().map(|peer| peer.name);
         ensure!(
             names.iter().any(|known| known.starts_with(name.as_str())),
             "--only: expected some of {}, found `{name}`",
@@ -199,6 +198,11 @@ mod tests {
             "openvino-int8",
         ];
         assert_eq!(chosen, expected);
+    }
+
+    #[test]
+    fn ours_alone_is_a_choice() {
+        assert_eq!(names(&["ours"], Kind::Classification), ["ours-f32", "ours-bf16", "ours-int8"]);
     }
 
     #[test]
