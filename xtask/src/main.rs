@@ -5,6 +5,7 @@
 mod bench_compare;
 mod bench_peers;
 mod build;
+mod cuda;
 mod gen_fixtures;
 mod machine;
 mod make_demo;
@@ -34,6 +35,8 @@ enum Command {
     BenchCompare(bench_compare::Options),
     /// Time this program beside PyTorch, ONNX Runtime and OpenVINO
     BenchPeers(bench_peers::Options),
+    /// Compile the CUDA kernels to the PTX that is committed, or check it
+    Cuda(cuda::Options),
     /// Make or check the fixtures of the tests
     GenFixtures(gen_fixtures::Options),
     /// Render and encode the clips of fixtures/clips, train the checkpoint of cli/demo
@@ -63,6 +66,7 @@ fn run(arguments: Arguments) -> Result<()> {
     match arguments.command {
         Command::BenchCompare(options) => bench_compare::run(&workspace, &options)?,
         Command::BenchPeers(options) => bench_peers::run(&workspace, &options)?,
+        Command::Cuda(options) => cuda::run(&workspace, &options)?,
         Command::GenFixtures(options) => gen_fixtures::run(&workspace, &options)?,
         Command::MakeDemo(options) => make_demo::run(&workspace, &options)?,
         Command::Tidy => tidy::run(&workspace)?,

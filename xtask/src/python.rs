@@ -27,23 +27,44 @@ impl Environment {
     /// Opens the environment of `xtask/python/requirements.txt`, making it first where needed (about 6 GB on Linux,
     /// where the wheel of torch brings CUDA along; minutes).
     pub(crate) fn open(workspace: &Workspace) -> Result<Self> {
+        Self::make(workspace, "python", "requirements.txt", Some("constraints.txt"))
+    }
+
+    /// Opens the environment of `xtask/python/requirements-cuda.txt`, making it first where needed (300 MB, half a
+    /// minute): the compiler of the CUDA kernels.
+    pub(crate) fn cuda(workspace: &Workspace) -> Result<Self> {
+        Self::make(workspace, "python-cuda", "requirements-cuda.txt", None)
+    }
+
+    /// Makes `<name>-<hash>` from a file of requirements. With constraints pip resolves what they depend on; without,
+    /// the requirements are all there is.
+    fn make(
+        workspace: &Workspace,
+        name: &str,
+        requirements: &str,
+        constraints: Option<&str>,
+    ) -> Result<Self> {
         let sources = workspace.root.join("xtask/python");
         let scratch = workspace.scratch();
-        let requirements = sources.join("requirements.txt");
-        let constraints = sources.join("constraints.txt");
-        let folder = scratch.join(format!("python-{}", short_hash(&[&requirements, &constraints])?));
+        let requirements = sources.join(requirements);
+        let constraints = constraints.map(|constraints| sources.join(constraints));
+        let files: Vec<&Path> =
+            [Some(&requirements), constraints.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+        let folder = scratch.join(format!("{name}-{}", short_hash(&files)?));
         let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
         make_once(&folder, || {
             // The name under which the platform's installer leaves Python 3.
             let system = if cfg!(windows) { "python" } else { "python3" };
             succeed_aside(Command::new(system).args(["-m", "venv"]).arg(&folder))?;
-            succeed_aside(
-                Command::new(&python)
-                    .args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"])
-                    .arg(&requirements)
-                    .arg("--constraint")
-                    .arg(&constraints),
-            )
+            let mut install = Command::new(&python);
+            install
+                .args(["-m", "pip", "install", "--disable-pip-version-check", "--requirement"])
+                .arg(&requirements);
+            match &constraints {
+                Some(constraints) => install.arg("--constraint").arg(constraints),
+                None => install.arg("--no-deps"),
+            };
+            succeed_aside(&mut install)
         })?;
         Ok(Self { python, sources, scratch })
     }

@@ -59,6 +59,13 @@ impl Workspace {
         serde_json::from_slice(&output.stdout).context("reading the answer of cargo metadata")
     }
 
+    /// As [`Self::scratch`], made if it is not there.
+    pub(crate) fn scratch_folder(&self) -> Result<PathBuf> {
+        let folder = self.scratch();
+        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        Ok(folder)
+    }
+
     /// The folder for what the chores build: environments and half-made files.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.target.join("xtask")

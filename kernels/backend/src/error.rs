@@ -69,6 +69,16 @@ pub enum Error {
         /// The shape asked for.
         shape: String,
     },
+    /// The device or its driver failed; what it computed since the last wait is lost.
+    #[error("{backend}: {op}: {reason}")]
+    Device {
+        /// The backend's name.
+        backend: String,
+        /// What was asked of it.
+        op: &'static str,
+        /// What the driver says.
+        reason: String,
+    },
     /// No backend has this name.
     #[error("unknown backend {name:?}: expected one of {}", known.join(", "))]
     UnknownBackend {

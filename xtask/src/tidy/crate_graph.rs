@@ -22,8 +22,14 @@ const GRAPH: &[Allowed] = &[
     Allowed { package: "kernels-reference", normal: &["kernels-backend"], dev: &[] },
     Allowed { package: "kernels-cpu", normal: &["kernels-backend"], dev: &["kernels-reference"] },
     Allowed {
+        package: "kernels-cuda",
+        normal: &["kernels-backend"],
+        dev: &["kernels-cuda-stand-in", "kernels-reference"],
+    },
+    Allowed { package: "kernels-cuda-stand-in", normal: &[], dev: &[] },
+    Allowed {
         package: "kernels",
-        normal: &["kernels-backend", "kernels-cpu", "kernels-reference"],
+        normal: &["kernels-backend", "kernels-cpu", "kernels-cuda", "kernels-reference"],
         dev: &[],
     },
     Allowed { package: "videomae", normal: &["kernels-backend"], dev: &["kernels", "videomae-preprocess"] },

@@ -6,9 +6,12 @@ use super::sources::Source;
 /// Most lines of a source file.
 const LIMIT: usize = 600;
 
-/// Checks Rust and Python.
+/// What code ends in.
+const CODE: [&str; 5] = [".rs", ".py", ".cu", ".h", ".cpp"];
+
+/// Checks Rust, Python, CUDA and C++.
 pub(super) fn check(sources: &[Source]) -> Vec<Problem> {
-    let code = sources.iter().filter(|source| source.path.ends_with(".rs") || source.path.ends_with(".py"));
+    let code = sources.iter().filter(|source| CODE.iter().any(|ending| source.path.ends_with(ending)));
     code.filter_map(|source| {
         let lines = source.text.lines().count();
         (lines > LIMIT).then(|| Problem {

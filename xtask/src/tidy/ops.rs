@@ -30,6 +30,7 @@ struct Place {
 const REFERENCE: Place =
     Place { name: "kernels/reference", holds: |s| is_code_of(s, "kernels/reference"), defined: true };
 const CPU: Place = Place { name: "kernels/cpu", holds: |s| is_code_of(s, "kernels/cpu"), defined: true };
+const CUDA: Place = Place { name: "kernels/cuda", holds: |s| is_code_of(s, "kernels/cuda"), defined: true };
 const TESTS: Place = Place { name: "the tests of kernels", holds: is_test, defined: false };
 const BENCHES: Place =
     Place { name: "kernels/benches", holds: |s| s.is_below("kernels/benches"), defined: false };
@@ -39,7 +40,7 @@ const TRAITS: [Trait; 2] = [
         file: "kernels/backend/src/stream.rs",
         opening: "pub trait Stream",
         marked: true,
-        places: &[REFERENCE, CPU, TESTS, BENCHES],
+        places: &[REFERENCE, CPU, CUDA, TESTS, BENCHES],
     },
     Trait {
         file: "kernels/backend/src/backward.rs",

@@ -14,7 +14,7 @@ pub(super) struct Source {
 }
 
 /// Endings of the files that are read. JSON is left out: it is generated, and the manifest covers it.
-const ENDINGS: [&str; 6] = ["rs", "py", "toml", "md", "txt", "sh"];
+const ENDINGS: [&str; 9] = ["rs", "py", "cu", "h", "cpp", "toml", "md", "txt", "sh"];
 
 /// Folders that hold nothing written by hand. Hidden folders are read only where they are listed in [`HIDDEN`].
 const SKIPPED: [&str; 2] = ["target", "__pycache__"];

@@ -1,0 +1,95 @@
+//! `attention` and what it shares with `attention_probabilities`.
+
+use kernels_backend::{AttentionOptions, Error, Layout, Result, Tensor, check, check::AttentionDims};
+
+use crate::{
+    device::Device,
+    kernel::{Context, Grid, Kernel, Parameters},
+    memory::Address,
+    storage::{self, RowsArgument, int, type_code},
+};
+
+/// `Qkv` of heads.h.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct QkvArgument {
+    data: Address,
+    pub(crate) dtype: i32,
+    tokens: i32,
+    num_heads: i32,
+    head_dim: i32,
+    by_head: i32,
+}
+
+impl QkvArgument {
+    /// A tensor whose shape was checked to have these sizes.
+    pub(crate) fn new(op: &'static str, device: &Device, qkv: &Tensor, dims: AttentionDims) -> Result<Self> {
+        Ok(Self {
+            data: storage::storage(op, qkv, device)?.memory.address,
+            dtype: type_code(op, "qkv", qkv.dtype())?,
+            tokens: int(op, dims.tokens)?,
+            num_heads: int(op, dims.num_heads)?,
+            head_dim: int(op, dims.head_dim)?,
+            by_head: (qkv.layout() != Layout::Rows).into(),
+        })
+    }
+}
+
+/// `Attention` of attention.cu.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Attention {
+    qkv: QkvArgument,
+    context: RowsArgument,
+    /// Zero for none.
+    stats: Address,
+    scale: f32,
+}
+
+// SAFETY: addresses and numbers, in the order of attention.cu.
+unsafe impl Parameters for Attention {}
+
+/// By the type of qkv.
+const ATTENTION: [Kernel<Attention>; 3] = [
+    Kernel::new("attention", "attention_f32"),
+    Kernel::new("attention", "attention_bf16"),
+    Kernel::new("attention", "attention_f16"),
+];
+
+/// Queries and columns of the context that a block makes.
+const QUERIES: usize = 32;
+const COLUMNS: usize = 128;
+
+/// Softmax attention of every head.
+pub(crate) fn attention(
+    ctx: &Context<'_>,
+    qkv: &Tensor,
+    options: &AttentionOptions,
+    context: &mut Tensor,
+    stats: Option<&mut Tensor>,
+) -> Result<()> {
+    const OP: &str = "attention";
+    let dims = check::attention(OP, qkv, options, Some(context), stats.as_deref())?;
+    refuse_dropout(ctx.device, options)?;
+    let AttentionDims { batch, tokens, num_heads, head_dim } = dims;
+    let parameters = Attention {
+        qkv: QkvArgument::new(OP, ctx.device, qkv, dims)?,
+        context: storage::rows(OP, "context", &(&*context).into(), ctx.device)?,
+        stats: stats.map_or(Ok(0), |stats| storage::floats(OP, "stats", stats, ctx.device))?,
+        scale: options.scale,
+    };
+    let blocks = [tokens.div_ceil(QUERIES), batch * num_heads, head_dim.div_ceil(COLUMNS)];
+    let kernel = &ATTENTION[parameters.qkv.dtype as usize];
+    // SAFETY: shapes were checked: context and stats have a row and a number for each query.
+    unsafe { ctx.launch(kernel, Grid::of_blocks(blocks, 128), &parameters) }
+}
+
+/// This backend does not train, so dropout is refused unless it does nothing.
+pub(crate) fn refuse_dropout(device: &Device, options: &AttentionOptions) -> Result<()> {
+    match options.dropout {
+        Some(dropout) if dropout.probability > 0.0 => {
+            Err(Error::unsupported(&device.name, "attention dropout", "the backend \"reference\""))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,107 @@
+//! A GPU: found, checked, and its kernels loaded when they are first needed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cudarc::driver::{CudaContext, DriverError, result, sys};
+use kernels_backend::{Error, Result};
+
+use crate::kernel::Loaded;
+
+/// The least compute capability that the kernels are compiled for: the first with `cp.async` and bf16.
+const LEAST_CAPABILITY: (i32, i32) = (8, 0);
+
+/// A GPU that can run the kernels.
+pub(crate) struct Device {
+    pub(crate) context: Arc<CudaContext>,
+    pub(crate) ordinal: usize,
+    /// `cuda:0`
+    pub(crate) name: String,
+    /// Kernels by name, once loaded.
+    pub(crate) kernels: Mutex<HashMap<&'static str, Loaded>>,
+}
+
+impl Device {
+    /// Opens device `ordinal`.
+    pub(crate) fn open(ordinal: usize) -> std::result::Result<Arc<Self>, String> {
+        let context = context(ordinal)?;
+        let capability = context.compute_capability().map_err(|error| reason(&error))?;
+        if capability < LEAST_CAPABILITY {
+            let (major, minor) = capability;
+            return Err(format!(
+                "expected compute capability {}.{} or higher, found {major}.{minor}",
+                LEAST_CAPABILITY.0, LEAST_CAPABILITY.1
+            ));
+        }
+        // SAFETY: no slice of cudarc is ever made, so there is nothing to track between streams.
+        unsafe { context.disable_event_tracking() };
+        Ok(Arc::new(Self { context, ordinal, name: format!("cuda:{ordinal}"), kernels: Mutex::default() }))
+    }
+
+    /// What the driver says of `op`, as an error of this backend.
+    pub(crate) fn error(&self, op: &'static str, error: &DriverError) -> Error {
+        Error::Device { backend: self.name.clone(), op, reason: reason(error) }
+    }
+
+    /// The result of a call to the driver, as one of this backend.
+    pub(crate) fn driver<T>(
+        &self,
+        op: &'static str,
+        result: std::result::Result<T, DriverError>,
+    ) -> Result<T> {
+        result.map_err(|error| self.error(op, &error))
+    }
+
+    /// Makes this device the one that calls of this thread are about.
+    pub(crate) fn bind(&self, op: &'static str) -> Result<()> {
+        self.driver(op, self.context.bind_to_thread())
+    }
+
+    /// Unloads nothing: a module lives as long as the process, like the driver's own cache of it.
+    pub(crate) fn kernels(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Loaded>> {
+        self.kernels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The names of the GPUs of this machine, or why there are none.
+pub(crate) fn names() -> std::result::Result<Vec<String>, String> {
+    start()?;
+    let count = result::device::get_count().map_err(|error| reason(&error))?;
+    (0..count)
+        .map(|ordinal| {
+            result::device::get(ordinal).and_then(result::device::get_name).map_err(|error| reason(&error))
+        })
+        .collect()
+}
+
+fn context(ordinal: usize) -> std::result::Result<Arc<CudaContext>, String> {
+    let count = names()?.len();
+    if ordinal >= count {
+        let gpus = if count == 1 { "1 GPU".to_owned() } else { format!("{count} GPUs") };
+        return Err(format!(
+            "expected one of the {gpus} of this machine, counted from 0, found number {ordinal}"
+        ));
+    }
+    CudaContext::new(ordinal).map_err(|error| reason(&error))
+}
+
+/// Opens the driver. cudarc panics where its library is missing, so it is asked for first.
+fn start() -> std::result::Result<(), String> {
+    // SAFETY: opening the driver's library runs its initialisers, which any program may do at any time.
+    if !unsafe { sys::is_culib_present() } {
+        return Err("no NVIDIA driver (libcuda.so.1 is not there)".to_owned());
+    }
+    result::init().map_err(|error| reason(&error))
+}
+
+/// `CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected`
+fn reason(error: &DriverError) -> String {
+    let name = error.error_name().map(|name| name.to_string_lossy().into_owned());
+    let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
+    match (name, text) {
+        (Ok(name), Ok(text)) => format!("{name}: {text}"),
+        _ => format!("driver error {}", error.0 as u32),
+    }
+}

@@ -1,0 +1,176 @@
+//! Kernels by name: the embedded PTX, loaded when first used, and launches.
+
+use std::{ffi::CString, marker::PhantomData, sync::Arc};
+
+use cudarc::driver::{CudaStream, result, sys};
+use kernels_backend::{Error, Result};
+
+use crate::{device::Device, ptx::PTX};
+
+/// What a kernel is given: one structure, declared in the same order in its `.cu` file.
+///
+/// # Safety
+/// - `repr(C)`, made of integers, floats and addresses.
+pub(crate) unsafe trait Parameters: Copy {}
+
+/// A kernel and the type of its parameters.
+pub(crate) struct Kernel<P> {
+    /// The `.cu` file it is in, without ending.
+    pub(crate) file: &'static str,
+    pub(crate) name: &'static str,
+    parameters: PhantomData<fn(P)>,
+}
+
+impl<P: Parameters> Kernel<P> {
+    /// The kernel `name` of the file `<file>.cu`.
+    pub(crate) const fn new(file: &'static str, name: &'static str) -> Self {
+        Self { file, name, parameters: PhantomData }
+    }
+}
+
+/// How many blocks of how many threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    pub(crate) blocks: [usize; 3],
+    pub(crate) threads: u32,
+    /// Bytes of shared memory besides what the kernel declares.
+    pub(crate) dynamic_shared: u32,
+}
+
+impl Grid {
+    /// Threads for `items` pieces of work, in blocks of 256: eight warps, of which a multiprocessor holds eight blocks.
+    pub(crate) fn of_threads(items: usize) -> Self {
+        Self::of_blocks([items.div_ceil(256), 1, 1], 256)
+    }
+
+    /// Warps for `items` pieces of work, eight in a block.
+    pub(crate) fn of_warps(items: usize) -> Self {
+        Self::of_blocks([items.div_ceil(8), 1, 1], 256)
+    }
+
+    /// Blocks of `threads` threads.
+    pub(crate) const fn of_blocks(blocks: [usize; 3], threads: u32) -> Self {
+        Self { blocks, threads, dynamic_shared: 0 }
+    }
+}
+
+/// A function of the driver, loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Loaded(sys::CUfunction);
+
+// SAFETY: a handle that the driver lets any thread use.
+unsafe impl Send for Loaded {}
+
+/// Where an op runs.
+pub(crate) struct Context<'a> {
+    pub(crate) device: &'a Arc<Device>,
+    pub(crate) stream: &'a CudaStream,
+}
+
+impl Context<'_> {
+    /// Launches a kernel; does nothing for no blocks.
+    ///
+    /// # Safety
+    /// - The addresses in `parameters` are those of tensors or packed weights of this device, as large as the kernel
+    ///   takes them to be by the sizes given with them.
+    pub(crate) unsafe fn launch<P: Parameters>(
+        &self,
+        kernel: &Kernel<P>,
+        grid: Grid,
+        parameters: &P,
+    ) -> Result<()> {
+        let device = self.device;
+        if grid.blocks.contains(&0) {
+            return Ok(());
+        }
+        let [x, y, z] = grid.blocks;
+        let (Ok(x), Ok(y), Ok(z)) = (u32::try_from(x), u16::try_from(y), u16::try_from(z)) else {
+            let largest = format!("at most {} × {} × {} blocks", u32::MAX, u16::MAX, u16::MAX);
+            let found = format!("{x} × {y} × {z}");
+            return Err(Error::Shape { op: kernel.name, expected: largest, found });
+        };
+        device.bind(kernel.name)?;
+        let function = function(device, kernel)?;
+        let mut arguments = [std::ptr::from_ref(parameters).cast_mut().cast()];
+        // SAFETY: the kernel takes one parameter of this size (checked when it was loaded); the caller vouches for the
+        // addresses in it. Memory is freed only after the device has come to rest.
+        let launched = unsafe {
+            result::launch_kernel(
+                function.0,
+                (x, y.into(), z.into()),
+                (grid.threads, 1, 1),
+                grid.dynamic_shared,
+                self.stream.cu_stream(),
+                &mut arguments,
+            )
+        };
+        device.driver(kernel.name, launched)
+    }
+}
+
+/// The kernel, loaded before or now.
+fn function<P>(device: &Device, kernel: &Kernel<P>) -> Result<Loaded> {
+    let mut kernels = device.kernels();
+    if let Some(&loaded) = kernels.get(kernel.name) {
+        return Ok(loaded);
+    }
+    let refuse = |reason: String| Error::Device { backend: device.name.clone(), op: kernel.name, reason };
+    let ptx = ptx(kernel.file).map_err(refuse)?;
+    check_parameters(&ptx, kernel.name, size_of::<P>()).map_err(refuse)?;
+    let ptx = CString::new(ptx).map_err(|error| refuse(error.to_string()))?;
+    let name = CString::new(kernel.name).map_err(|error| refuse(error.to_string()))?;
+    // SAFETY: the image is PTX that ends in a zero.
+    let module = device.driver(kernel.name, unsafe { result::module::load_data(ptx.as_ptr().cast()) })?;
+    // SAFETY: the module was just loaded, and is never unloaded.
+    let function = device.driver(kernel.name, unsafe { result::module::get_function(module, name) })?;
+    kernels.insert(kernel.name, Loaded(function));
+    Ok(Loaded(function))
+}
+
+/// The text of an embedded file.
+fn ptx(file: &str) -> std::result::Result<String, String> {
+    let (_, packed) = PTX
+        .iter()
+        .find(|(name, _)| *name == file)
+        .ok_or_else(|| format!("no PTX of {file}.cu is embedded"))?;
+    let bytes = miniz_oxide::inflate::decompress_to_vec_zlib(packed).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| error.to_string())
+}
+
+/// Whether the kernel declares one structure of `size` bytes: then both sides at least agree on how much is copied.
+fn check_parameters(ptx: &str, kernel: &str, size: usize) -> std::result::Result<(), String> {
+    let declaration = format!(".b8 {kernel}_param_0[{size}]");
+    let second = format!("{kernel}_param_1");
+    if ptx.contains(&declaration) && !ptx.contains(&second) {
+        return Ok(());
+    }
+    Err(format!("expected PTX of a kernel with one parameter of {size} bytes; run `cargo xtask cuda`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_file_is_ptx_that_old_drivers_take() {
+        for (file, _) in PTX {
+            let text = ptx(file).unwrap();
+            assert!(text.contains(".version 8.0\n.target sm_80"), "{file}");
+            assert!(text.contains(".entry "), "{file}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_another_size_are_refused() {
+        let text = ".entry cast(\n.param .align 8 .b8 cast_param_0[80]\n)";
+        assert!(check_parameters(text, "cast", 80).is_ok());
+        assert!(check_parameters(text, "cast", 88).unwrap_err().contains("88 bytes"));
+        let two = format!("{text}.param .u64 cast_param_1");
+        assert!(check_parameters(&two, "cast", 80).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_not_embedded_is_named() {
+        assert_eq!(ptx("nothing").unwrap_err(), "no PTX of nothing.cu is embedded");
+    }
+}

@@ -1,0 +1,116 @@
+//! CUDA kernels for NVIDIA GPUs of compute capability 8.0 and up. A driver is all that a user needs.
+//!
+//! An op is two files of one name: `layer_norm.rs` checks and launches, `layer_norm.cu` computes. `cargo xtask cuda`
+//! compiles the kernels to PTX, which is committed under `ptx/` and embedded; the driver makes machine code of it when a
+//! kernel is first used, and keeps that in its own cache. The driver's library is opened at run time, so everything
+//! builds on a machine without it, and [`open`] says there that it is missing.
+//!
+//! ```
+//! use kernels_backend::{DType, Epilogue, Layout, LinearBlock, View, WeightFormat};
+//!
+//! # fn main() -> kernels_backend::Result<()> {
+//! let backend = match kernels_cuda::open(0) {
+//!     Ok(backend) => backend,
+//!     Err(error) => return Ok(println!("{error}")), // no GPU here
+//! };
+//! let weight = View::f32([2, 3], &[1.0, 0.0, 0.0, 0.0, 2.0, 1.0])?;
+//! let linear = backend.pack_linear(&[LinearBlock { weight, bias: None }], WeightFormat::F32)?;
+//! let x = backend.upload(&View::f32([1, 3], &[1.0, 2.0, 3.0])?)?;
+//!
+//! let mut stream = backend.stream()?;
+//! let mut y = stream.alloc([1, 2].into(), DType::F32, Layout::Rows)?;
+//! stream.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into())?;
+//!
+//! let mut result = [0.0; 2];
+//! stream.read(&y, &mut result)?;
+//! assert_eq!(result, [1.0, 7.0]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What holds for every op:
+//! - Tensors are f32, bf16, f16 or i32 in memory, in any mixture; arithmetic is f32 and rounds once, on the way out. f32 is
+//!   f32, never tf32.
+//! - The same bits on every run: every sum has a fixed order.
+//! - An op allocates nothing (once its largest shape was seen), copies nothing to or from the host and waits for nothing,
+//!   so that a forward can be captured as a CUDA graph. Indices come from the host only, through
+//!   [`kernels_backend::Stream::write`], so they are checked on the host's own copy.
+//!
+//! # Tests on a machine without a GPU
+//!
+//! `stand-in/` holds a `libcuda.so.1` of our own, which runs the same `.cu` files on the processor: a fiber for each
+//! thread, memory that starts as NaN and lies between guards, work that is late as on a device, and orders of threads that a
+//! seed chooses. Where a real GPU is there, the same tests run on it.
+//!
+//! # Adding an op
+//!
+//! 1. `src/<op>.cu`: a structure of parameters and a `KERNEL(threads, blocks, <op>, …)`, opening with its formula, its tiling
+//!    and the versions tried. Headers shared by ops are in `device/`; `ptx.h` is the only one with inline PTX, and each of
+//!    its primitives has a body for the GPU and one for the processor.
+//! 2. `src/<op>.rs`: the same structure as `#[repr(C)]`, `unsafe impl Parameters`, and
+//!    `const OP: Kernel<Parameters> = Kernel::new("<file>", "<kernel>")`; checks, then `ctx.launch`. The size of the
+//!    structure is compared with the PTX when the kernel is loaded. Add the `mod` below and the line in `stream.rs`.
+//! 3. `cargo xtask cuda`, and commit `ptx/`. A kernel that spills registers is refused. A file `<op>_90a.cu` is compiled
+//!    for compute capability 9.0 only.
+//! 4. A property test against the reference in `src/tests/`. It runs with several seeds; `src/tests/planted.rs` then proves
+//!    that each barrier and each wait of the kernel is needed.
+
+mod backend;
+mod device;
+mod kernel;
+mod memory;
+#[path = "../ptx/mod.rs"]
+mod ptx;
+mod storage;
+mod stream;
+mod transfer;
+
+// The ops, and what they share.
+mod attention;
+mod attention_probabilities;
+mod bce_with_logits_loss;
+mod broadcast_rows;
+mod cast;
+mod cross_entropy_loss;
+mod gather_rows;
+mod layer_norm;
+mod linear;
+mod mean_loss;
+mod mean_tokens;
+mod mse_loss;
+mod patch_targets;
+mod patches;
+mod patchify;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use kernels_backend::{Backend, Error, Result};
+
+/// The names of the GPUs of this machine, in the order of their numbers.
+///
+/// # Errors
+/// Why there are none: no driver, or what it says.
+pub fn devices() -> std::result::Result<Vec<String>, String> {
+    device::names()
+}
+
+/// Whether GPU number `ordinal` can run the kernels.
+///
+/// # Errors
+/// Why not.
+pub fn check(ordinal: usize) -> std::result::Result<(), String> {
+    device::Device::open(ordinal).map(drop)
+}
+
+/// Opens GPU number `ordinal` as the backend `cuda:<ordinal>`.
+///
+/// # Errors
+/// [`Error::Unavailable`] without a driver, without that GPU, or where it is too old.
+pub fn open(ordinal: usize) -> Result<Arc<dyn Backend>> {
+    let name = format!("cuda:{ordinal}");
+    let device = device::Device::open(ordinal).map_err(|reason| Error::Unavailable { name, reason })?;
+    Ok(backend::CudaBackend::new(device)?)
+}

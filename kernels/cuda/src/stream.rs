@@ -1,0 +1,187 @@
+//! The stream: every op at its door, handed to the file of its name.
+
+use std::sync::Arc;
+
+use cudarc::driver::CudaStream;
+use kernels_backend::{
+    AttentionOptions, DType, Epilogue, Error, LayerNorm, Layout, Linear, PatchGeometry, PatchTargets, Result,
+    Rows, RowsMut, Shape, Stream, Tensor, View, Write,
+};
+
+use crate::{
+    attention, attention_probabilities, backend::CudaBackend, bce_with_logits_loss, broadcast_rows, cast,
+    cross_entropy_loss, gather_rows, kernel::Context, layer_norm, linear, mean_tokens, memory::Memory,
+    mse_loss, patch_targets, patchify, storage, transfer,
+};
+
+/// Gives ops to the device, which runs them one after another while the host goes on.
+pub(crate) struct OpStream {
+    backend: Arc<CudaBackend>,
+    stream: Arc<CudaStream>,
+    staging: transfer::Staging,
+    /// The sums that the blocks of a loss leave to the next kernel.
+    partials: Option<Memory>,
+}
+
+impl OpStream {
+    /// A stream of the device of its own.
+    pub(crate) fn new(backend: Arc<CudaBackend>) -> Result<Self> {
+        let stream = backend.device.driver("stream", backend.device.context.new_stream())?;
+        Ok(Self { backend, stream, staging: transfer::Staging::default(), partials: None })
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context { device: &self.backend.device, stream: &self.stream }
+    }
+}
+
+impl Stream for OpStream {
+    fn backend_name(&self) -> &str {
+        &self.backend.device.name
+    }
+
+    fn alloc(&mut self, shape: Shape, dtype: DType, layout: Layout) -> Result<Tensor> {
+        self.backend.alloc(shape, dtype, layout)
+    }
+
+    fn resize(&mut self, tensor: &mut Tensor, shape: Shape) -> Result<()> {
+        const OP: &str = "resize";
+        let held = storage::storage(OP, tensor, &self.backend.device)?.memory.bytes;
+        if storage::bytes(&shape, tensor.dtype()).is_none_or(|needed| needed > held) {
+            return Err(Error::Shape {
+                op: OP,
+                expected: format!("at most {} numbers", held / tensor.dtype().size()),
+                found: shape.to_string(),
+            });
+        }
+        storage::check_layout(OP, &shape, tensor.dtype(), tensor.layout())?;
+        tensor.set_shape(shape);
+        Ok(())
+    }
+
+    fn write(&mut self, src: &View<'_>, dst: &mut Tensor) -> Result<()> {
+        let ctx = Context { device: &self.backend.device, stream: &self.stream };
+        transfer::write(&ctx, &mut self.staging, src, dst)
+    }
+
+    fn read(&mut self, src: &Tensor, dst: &mut [f32]) -> Result<()> {
+        let ctx = Context { device: &self.backend.device, stream: &self.stream };
+        transfer::read(&ctx, &mut self.staging, src, dst)
+    }
+
+    fn synchronize(&mut self) -> Result<()> {
+        self.backend.device.driver("synchronize", self.stream.synchronize())
+    }
+
+    fn enter(&mut self, body: &mut (dyn FnMut(&mut dyn Stream) + Send)) {
+        body(self);
+    }
+
+    fn cast(&mut self, src: Rows<'_>, dst: RowsMut<'_>) -> Result<()> {
+        cast::cast(&self.context(), &src, &dst)
+    }
+
+    fn patchify(
+        &mut self,
+        pixel_values: &Tensor,
+        geometry: PatchGeometry,
+        indices: Option<&Tensor>,
+        patches: RowsMut<'_>,
+    ) -> Result<()> {
+        patchify::patchify(&self.context(), pixel_values, geometry, indices, &patches)
+    }
+
+    fn gather_rows(
+        &mut self,
+        table: &Tensor,
+        indices: &Tensor,
+        write: Write,
+        dst: RowsMut<'_>,
+    ) -> Result<()> {
+        gather_rows::gather_rows(&self.context(), table, indices, write, &dst)
+    }
+
+    fn broadcast_rows(&mut self, row: &Tensor, write: Write, dst: RowsMut<'_>) -> Result<()> {
+        broadcast_rows::broadcast_rows(&self.context(), row, write, &dst)
+    }
+
+    fn linear(&mut self, x: Rows<'_>, linear: &Linear, epilogue: Epilogue<'_>, y: RowsMut<'_>) -> Result<()> {
+        linear::linear(&self.context(), &x, linear, epilogue, &y)
+    }
+
+    fn layer_norm(
+        &mut self,
+        x: Rows<'_>,
+        norm: &LayerNorm,
+        y: RowsMut<'_>,
+        stats: Option<&mut Tensor>,
+    ) -> Result<()> {
+        layer_norm::layer_norm(&self.context(), &x, norm, &y, stats)
+    }
+
+    fn attention(
+        &mut self,
+        qkv: &Tensor,
+        options: &AttentionOptions,
+        context: &mut Tensor,
+        stats: Option<&mut Tensor>,
+    ) -> Result<()> {
+        attention::attention(&self.context(), qkv, options, context, stats)
+    }
+
+    fn attention_probabilities(
+        &mut self,
+        qkv: &Tensor,
+        options: &AttentionOptions,
+        probabilities: &mut Tensor,
+    ) -> Result<()> {
+        attention_probabilities::attention_probabilities(&self.context(), qkv, options, probabilities)
+    }
+
+    fn mean_tokens(&mut self, x: Rows<'_>, y: &mut Tensor) -> Result<()> {
+        mean_tokens::mean_tokens(&self.context(), &x, y)
+    }
+
+    fn patch_targets(
+        &mut self,
+        pixel_values: &Tensor,
+        targets: &PatchTargets<'_>,
+        indices: &Tensor,
+        labels: &mut Tensor,
+    ) -> Result<()> {
+        patch_targets::patch_targets(&self.context(), pixel_values, targets, indices, labels)
+    }
+
+    fn mse_loss(
+        &mut self,
+        x: &Tensor,
+        target: &Tensor,
+        loss: &mut Tensor,
+        gradient: Option<&mut Tensor>,
+    ) -> Result<()> {
+        let ctx = Context { device: &self.backend.device, stream: &self.stream };
+        mse_loss::mse_loss(&ctx, &mut self.partials, x, target, loss, gradient)
+    }
+
+    fn cross_entropy_loss(
+        &mut self,
+        logits: &Tensor,
+        labels: &Tensor,
+        num_items: Option<f32>,
+        loss: &mut Tensor,
+        gradient: Option<&mut Tensor>,
+    ) -> Result<()> {
+        cross_entropy_loss::cross_entropy_loss(&self.context(), logits, labels, num_items, loss, gradient)
+    }
+
+    fn bce_with_logits_loss(
+        &mut self,
+        logits: &Tensor,
+        targets: &Tensor,
+        loss: &mut Tensor,
+        gradient: Option<&mut Tensor>,
+    ) -> Result<()> {
+        let ctx = Context { device: &self.backend.device, stream: &self.stream };
+        bce_with_logits_loss::bce_with_logits_loss(&ctx, &mut self.partials, logits, targets, loss, gradient)
+    }
+}

@@ -1,0 +1,120 @@
+//! Bugs on purpose: each barrier and each wait of each kernel is taken away in turn, and must be missed.
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use kernels_backend::{AttentionOptions, Epilogue};
+
+use super::*;
+
+/// A small run of a kernel that synchronises, on several warps and several rounds of its loops.
+struct Planted {
+    /// The files whose synchronisation it needs.
+    files: &'static [&'static str],
+    run: fn(&mut dyn Stream) -> kernels_backend::Result<Vec<f32>>,
+}
+
+const PLANTED: &[Planted] = &[
+    Planted { files: &["attention.cu"], run: attention },
+    Planted { files: &["reduce.h"], run: cross_entropy_loss },
+    Planted { files: &["linear.cu"], run: linear },
+    Planted { files: &["mean_tokens.cu"], run: mean_tokens },
+];
+
+fn attention(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
+    let qkv = tensor(s, [1, 70, 3 * 40], &noise(4, 70 * 120));
+    let mut context = unset(s, [1, 70, 40]);
+    let options = AttentionOptions { num_heads: 1, scale: 0.3, dropout: None };
+    s.attention(&qkv, &options, &mut context, None)?;
+    read(s, &context)
+}
+
+fn cross_entropy_loss(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
+    let data: Vec<_> = noise(6, 1200).iter().map(|x| x * 9.0).collect();
+    let logits = tensor(s, [3, 400], &data);
+    let labels = integers(s, [3], &[1, 399, 200]);
+    let (mut loss, mut gradient) = (unset(s, [1]), unset(s, [3, 400]));
+    s.cross_entropy_loss(&logits, &labels, None, &mut loss, Some(&mut gradient))?;
+    read(s, &gradient)
+}
+
+fn linear(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
+    let linear = packed(&CUDA.1, WeightFormat::F32, [130, 50], &noise(1, 6500), Some(&noise(2, 130)));
+    let x = tensor(s, [140, 50], &noise(3, 7000));
+    let mut y = unset(s, [140, 130]);
+    s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into())?;
+    read(s, &y)
+}
+
+fn mean_tokens(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
+    let x = tensor(s, [2, 19, 33], &noise(5, 2 * 19 * 33));
+    let mut y = unset(s, [2, 33]);
+    s.mean_tokens((&x).into(), &mut y)?;
+    read(s, &y)
+}
+
+/// As [`values`], with its error: a launch that failed shows here.
+fn read(s: &mut dyn Stream, tensor: &Tensor) -> kernels_backend::Result<Vec<f32>> {
+    let mut values = vec![0.0; tensor.shape().elements()];
+    s.read(tensor, &mut values)?;
+    Ok(values)
+}
+
+impl Planted {
+    /// Runs with a site left out. An error ends the stream, so each run has its own.
+    fn run(&self, seed: u64, drop: &str) -> Option<Vec<f32>> {
+        let options = Options { seed, drop: drop.to_owned() };
+        with_options(&options, || {
+            let run = || (self.run)(&mut *Arc::clone(&CUDA.1).stream().unwrap());
+            catch_unwind(AssertUnwindSafe(run)).ok()?.ok()
+        })
+    }
+
+    /// Whether some order of threads shows that a site is missing: by an error, or by another result.
+    fn misses(&self, drop: &str, expected: &[f32]) -> bool {
+        (0..4).any(|seed| self.run(seed, drop).as_deref() != Some(expected))
+    }
+}
+
+#[test]
+fn every_barrier_and_every_wait_is_missed_when_it_is_taken_away() {
+    if CUDA.0 == Driver::Real {
+        // A device cannot leave one out; there, races are for compute-sanitizer to find.
+        return;
+    }
+    let mut unmissed = Vec::new();
+    for planted in PLANTED {
+        let expected = planted.run(0, "").unwrap();
+        for file in planted.files {
+            let prefix = format!("{file}:");
+            let sites = kernels_cuda_stand_in::sites();
+            let own: Vec<_> = sites.iter().filter(|site| site.starts_with(&prefix)).collect();
+            assert!(!own.is_empty(), "{file} ran through no synchronisation");
+            unmissed.extend(own.into_iter().filter(|site| !planted.misses(site, &expected)).cloned());
+        }
+    }
+    assert!(unmissed.is_empty(), "nothing misses {unmissed:?}");
+}
+
+#[test]
+fn every_file_that_synchronises_has_a_bug_planted() {
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["src", "device"] {
+        for entry in fs::read_dir(kernels.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            // ptx.h only defines the waits.
+            if !(name.ends_with(".cu") || name.ends_with(".h")) || name == "ptx.h" {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let synchronises = ["__syncthreads(", "__syncwarp(", "_wait<", "_wait("];
+            if synchronises.iter().any(|word| text.contains(word)) {
+                assert!(PLANTED.iter().any(|planted| planted.files.contains(&name.as_str())), "{name}");
+            }
+        }
+    }
+}

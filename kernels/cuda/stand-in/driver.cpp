@@ -1,0 +1,331 @@
+// A stand-in for libcuda.so.1: memory of the device is memory of the host, and a launch runs the kernel's build for the
+// processor (shim.h). So contexts, buffers, launches and graphs of the backend run unchanged on a machine without a GPU.
+//
+// It is late on purpose, as a device is: work given to a stream is kept until something waits for that stream. Buffers
+// start as NaN and lie between guards that are checked after every launch.
+#include <memory>
+#include <mutex>
+#include <set>
+#include <sstream>
+
+#include "shim.h"
+
+namespace {
+
+using Result = int;
+using Address = unsigned long long;
+
+constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_IMAGE = 200,
+                 INVALID_HANDLE = 400, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719,
+                 CAPTURE_UNSUPPORTED = 900;
+
+constexpr size_t MEMORY = 4ull << 30;
+constexpr size_t GUARD = 256;
+constexpr unsigned char GUARD_BYTE = 0xa5;
+
+/// Of the memory, the sites and the streams.
+std::mutex mutex;
+
+struct Allocation {
+  size_t bytes;
+  std::unique_ptr<unsigned char[]> memory;
+};
+std::map<Address, Allocation> allocations;
+size_t allocated = 0;
+
+std::set<std::string> sites;
+thread_local shim::Options options;
+thread_local std::string last_error;
+
+bool guards_hold() {
+  std::lock_guard<std::mutex> lock(mutex);
+  for (auto& [address, allocation] : allocations)
+    for (size_t i = 0; i < GUARD; ++i)
+      if (((unsigned char*)address)[-(long)i - 1] != GUARD_BYTE ||
+          ((unsigned char*)address)[allocation.bytes + i] != GUARD_BYTE)
+        return false;
+  return true;
+}
+
+/// A piece of work; an empty string, or what went wrong.
+using Work = std::function<std::string()>;
+using Graph = std::vector<Work>;
+
+struct Stream {
+  std::mutex running;
+  std::deque<Work> pending;
+  /// What is being captured, if anything.
+  std::unique_ptr<Graph> captured;
+  /// The first error; as on a device, everything after it fails too.
+  std::string error;
+
+  void give(Work work) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (captured) captured->push_back(std::move(work));
+    else pending.push_back(std::move(work));
+  }
+
+  Result wait() {
+    std::lock_guard<std::mutex> run(running);
+    std::deque<Work> work;
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      if (captured) return CAPTURE_UNSUPPORTED;
+      work.swap(pending);
+    }
+    for (Work& piece : work)
+      if (error.empty()) error = piece();
+    last_error = error;
+    return error.empty() ? SUCCESS : LAUNCH_FAILED;
+  }
+};
+std::set<Stream*> streams;
+
+struct Module {
+  std::string text;
+};
+
+struct Function {
+  std::string name;
+  const shim::Kernel* kernel;
+};
+
+/// The bytes that PTX declares for the parameters of a kernel, in order: what the driver would copy from the caller.
+bool declared(const std::string& ptx, const std::string& kernel, std::vector<size_t>& sizes) {
+  size_t at = ptx.find(".entry " + kernel + "(");
+  if (at == std::string::npos) return false;
+  std::istringstream lines(ptx.substr(at, ptx.find(')', at + kernel.size() + 8) - at));
+  for (std::string line; std::getline(lines, line);) {
+    size_t param = line.find(".param ");
+    if (param == std::string::npos) continue;
+    size_t open = line.find('['), bits = line.find_first_of("0123456789", line.rfind(" .") + 2);
+    sizes.push_back(open != std::string::npos ? std::stoul(line.substr(open + 1)) : std::stoul(line.substr(bits)) / 8);
+  }
+  return true;
+}
+
+Result copy(Stream* stream, void* to, const void* from, size_t bytes) {
+  stream->give([=] {
+    memcpy(to, from, bytes);
+    return std::string();
+  });
+  return SUCCESS;
+}
+
+}  // namespace
+
+void shim::note_site(const std::string& name) {
+  std::lock_guard<std::mutex> lock(mutex);
+  sites.insert(name);
+}
+
+std::map<std::string, shim::Kernel>& shim::kernels() {
+  static std::map<std::string, shim::Kernel> kernels;
+  return kernels;
+}
+
+// What tests ask of the stand-in itself; each is for launches of the calling thread.
+
+extern "C" void stand_in_options(unsigned long long seed, const char* drop) { options = {seed, drop}; }
+
+/// The names of all synchronisation that ran so far, one a line; the length it needs.
+extern "C" size_t stand_in_sites(char* text, size_t capacity) {
+  std::lock_guard<std::mutex> lock(mutex);
+  std::string all;
+  for (const std::string& site : sites) all += site + "\n";
+  if (all.size() <= capacity) memcpy(text, all.data(), all.size());
+  return all.size();
+}
+
+// The driver's functions. Signatures are those of cuda.h; what is not read has no name.
+
+#define API extern "C" __attribute__((visibility("default"))) Result
+
+API cuInit(unsigned) { return SUCCESS; }
+API cuDriverGetVersion(int* version) { return *version = 12000, SUCCESS; }
+API cuDeviceGetCount(int* count) { return *count = 1, SUCCESS; }
+API cuDeviceGet(int* device, int ordinal) { return *device = 0, ordinal ? INVALID_DEVICE : SUCCESS; }
+API cuDeviceGetName(char* name, int length, int) { return snprintf(name, length, "stand-in"), SUCCESS; }
+API cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = MEMORY, SUCCESS; }
+
+API cuDeviceGetAttribute(int* value, int attribute, int) {
+  switch (attribute) {
+    case 75: return *value = 8, SUCCESS;       // compute capability, major
+    case 76: return *value = 0, SUCCESS;       // and minor
+    case 16: return *value = 4, SUCCESS;       // multiprocessors
+    case 97: return *value = 166912, SUCCESS;  // dynamic shared memory of a block, in bytes, as on an A100
+    default: return *value = 0, SUCCESS;
+  }
+}
+
+API cuDevicePrimaryCtxRetain(void** context, int) { return *context = (void*)1, SUCCESS; }
+API cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+static thread_local void* current;
+API cuCtxGetCurrent(void** context) { return *context = current, SUCCESS; }
+API cuCtxSetCurrent(void* context) { return current = context, SUCCESS; }
+
+API cuCtxSynchronize() {
+  std::vector<Stream*> all;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    all.assign(streams.begin(), streams.end());
+  }
+  Result first = SUCCESS;
+  for (Stream* stream : all) {
+    bool capturing;
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      if (!streams.count(stream)) continue;
+      capturing = (bool)stream->captured;
+    }
+    Result result = capturing ? SUCCESS : stream->wait();
+    if (!first) first = result;
+  }
+  return first;
+}
+
+API cuStreamCreate(void** stream, unsigned) {
+  std::lock_guard<std::mutex> lock(mutex);
+  return *stream = *streams.insert(new Stream).first, SUCCESS;
+}
+
+API cuStreamDestroy_v2(void* stream) {
+  ((Stream*)stream)->wait();
+  std::lock_guard<std::mutex> lock(mutex);
+  // Not freed: another thread may be waiting for it in cuCtxSynchronize.
+  return streams.erase((Stream*)stream), SUCCESS;
+}
+
+API cuStreamSynchronize(void* stream) { return ((Stream*)stream)->wait(); }
+
+API cuStreamBeginCapture_v2(void* stream, int) {
+  std::lock_guard<std::mutex> lock(mutex);
+  ((Stream*)stream)->captured = std::make_unique<Graph>();
+  return SUCCESS;
+}
+
+API cuStreamEndCapture(void* stream, void** graph) {
+  std::lock_guard<std::mutex> lock(mutex);
+  return *graph = ((Stream*)stream)->captured.release(), SUCCESS;
+}
+
+API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
+  return *executable = new Graph(*(Graph*)graph), SUCCESS;
+}
+
+API cuGraphExecDestroy(void* executable) { return delete (Graph*)executable, SUCCESS; }
+API cuGraphDestroy(void* graph) { return delete (Graph*)graph, SUCCESS; }
+
+API cuGraphLaunch(void* executable, void* stream) {
+  for (const Work& work : *(Graph*)executable) ((Stream*)stream)->give(work);
+  return SUCCESS;
+}
+
+API cuMemGetInfo_v2(size_t* free, size_t* total) {
+  std::lock_guard<std::mutex> lock(mutex);
+  return *free = MEMORY - allocated, *total = MEMORY, SUCCESS;
+}
+
+API cuMemAlloc_v2(Address* address, size_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (!bytes) return INVALID_VALUE;
+  if (bytes > MEMORY - allocated) return OUT_OF_MEMORY;
+  auto memory = std::make_unique<unsigned char[]>(bytes + 3 * GUARD);
+  *address = ((Address)memory.get() + 2 * GUARD - 1) / GUARD * GUARD;
+  memset((void*)(*address - GUARD), GUARD_BYTE, GUARD);
+  shim::spoil((void*)*address, bytes);
+  memset((void*)(*address + bytes), GUARD_BYTE, GUARD);
+  allocated += bytes;
+  allocations[*address] = {bytes, std::move(memory)};
+  return SUCCESS;
+}
+
+API cuMemFree_v2(Address address) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto found = allocations.find(address);
+  if (found == allocations.end()) return INVALID_VALUE;
+  allocated -= found->second.bytes;
+  return allocations.erase(found), SUCCESS;
+}
+
+API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void* stream) {
+  // Ordinary memory is staged before the call returns.
+  auto staged = std::make_shared<std::vector<unsigned char>>((const unsigned char*)from, (const unsigned char*)from + bytes);
+  ((Stream*)stream)->give([=] {
+    memcpy((void*)to, staged->data(), staged->size());
+    return std::string();
+  });
+  return SUCCESS;
+}
+
+API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* stream) {
+  return copy((Stream*)stream, to, (const void*)from, bytes);
+}
+
+API cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void* stream) {
+  return copy((Stream*)stream, (void*)to, (const void*)from, bytes);
+}
+
+API cuMemsetD8Async(Address to, unsigned char value, size_t bytes, void* stream) {
+  ((Stream*)stream)->give([=] {
+    memset((void*)to, value, bytes);
+    return std::string();
+  });
+  return SUCCESS;
+}
+
+API cuModuleLoadData(void** module, const void* image) {
+  const char* text = (const char*)image;
+  if (!strstr(text, ".version")) return INVALID_IMAGE;
+  return *module = new Module{text}, SUCCESS;
+}
+
+API cuModuleUnload(void* module) { return delete (Module*)module, SUCCESS; }
+
+API cuModuleGetFunction(void** function, void* module, const char* name) {
+  auto kernel = shim::kernels().find(name);
+  std::vector<size_t> sizes;
+  if (kernel == shim::kernels().end() || !declared(((Module*)module)->text, name, sizes)) return NOT_FOUND;
+  if (sizes != kernel->second.sizes) {
+    last_error = std::string(name) + ": the PTX declares other parameters than the kernel has; compile it again";
+    return INVALID_IMAGE;
+  }
+  return *function = new Function{name, &kernel->second}, SUCCESS;
+}
+
+API cuFuncSetAttribute(void*, int, int) { return SUCCESS; }
+
+API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                   unsigned dynamic, void* stream, void** arguments, void**) {
+  if (!gx || !gy || !gz || gy > 65535 || gz > 65535) return INVALID_VALUE;
+  const Function& f = *(Function*)function;
+  std::vector<std::vector<unsigned char>> values;
+  for (size_t i = 0; i < f.kernel->sizes.size(); ++i) {
+    auto* bytes = (const unsigned char*)arguments[i];
+    values.emplace_back(bytes, bytes + f.kernel->sizes[i]);
+  }
+  ((Stream*)stream)->give([=, chosen = options] {
+    std::string error = shim::launch({gx, gy, gz}, {bx, by, bz}, dynamic, chosen, [&] { f.kernel->call(values); });
+    if (error.empty() && !guards_hold()) error = "wrote outside of its buffers";
+    return error.empty() ? error : f.name + ": " + error;
+  });
+  return SUCCESS;
+}
+
+API cuGetErrorName(Result result, const char** name) {
+  switch (result) {
+    case OUT_OF_MEMORY: return *name = "CUDA_ERROR_OUT_OF_MEMORY", SUCCESS;
+    case INVALID_DEVICE: return *name = "CUDA_ERROR_INVALID_DEVICE", SUCCESS;
+    case LAUNCH_FAILED: return *name = "CUDA_ERROR_LAUNCH_FAILED", SUCCESS;
+    case NOT_FOUND: return *name = "CUDA_ERROR_NOT_FOUND", SUCCESS;
+    default: return *name = "CUDA_ERROR_UNKNOWN", SUCCESS;
+  }
+}
+
+API cuGetErrorString(Result result, const char** text) {
+  static thread_local std::string kept;
+  const char* name;
+  cuGetErrorName(result, &name);
+  kept = last_error.empty() ? std::string(name) : last_error;
+  return *text = kept.c_str(), SUCCESS;
+}

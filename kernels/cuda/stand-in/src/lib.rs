@@ -1,0 +1,127 @@
+//! A CUDA driver that runs kernels on the processor, for tests on machines without a GPU.
+//!
+//! [`install`] opens it under the name of the real driver's library, before anybody looks for that; where a real GPU is
+//! there, it leaves that in place. `shim.h` and `driver.cpp`, beside this crate's manifest, say how it runs kernels and
+//! what it can and cannot find.
+//!
+//! ```
+//! match kernels_cuda_stand_in::install() {
+//!     Ok(driver) => println!("kernels run on {driver:?}"),
+//!     Err(reason) => println!("no kernels run: {reason}"),
+//! }
+//! ```
+//!
+//! Pitfall: how a launch is run ([`with_options`]) is a choice of the thread that launches, not of the one that waits.
+
+use std::{ffi::CString, sync::OnceLock};
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+
+/// What runs the kernels of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// The real one, and a GPU.
+    Real,
+    /// This crate.
+    StandIn,
+}
+
+/// How launches of a thread are run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Chooses the order of blocks and warps; 0 takes them in turn.
+    pub seed: u64,
+    /// A synchronisation to leave out, one of [`sites`]; none if empty.
+    pub drop: String,
+}
+
+/// The library that [`install`] opened; never closed, because the driver's functions are kept for the whole process.
+static STAND_IN: OnceLock<Result<Option<Library>, String>> = OnceLock::new();
+
+/// Makes sure that this process has a driver with a device: the real one where there is a GPU, else the stand-in.
+///
+/// # Errors
+/// Where neither can be had.
+pub fn install() -> Result<Driver, String> {
+    match STAND_IN.get_or_init(open) {
+        Ok(Some(_)) => Ok(Driver::StandIn),
+        Ok(None) => Ok(Driver::Real),
+        Err(reason) => Err(reason.clone()),
+    }
+}
+
+fn open() -> Result<Option<Library>, String> {
+    if real_gpus() > 0 {
+        return Ok(None);
+    }
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        return Err("the stand-in for the CUDA driver runs on x86-64 Linux only".to_owned());
+    }
+    // SAFETY: its initialisers only fill a list of kernels.
+    let library = unsafe { Library::open(Some(env!("STAND_IN")), RTLD_NOW | RTLD_GLOBAL) };
+    library.map(Some).map_err(|error| error.to_string())
+}
+
+/// The GPUs that the real driver finds; none where there is no driver.
+fn real_gpus() -> i32 {
+    // SAFETY: opening the driver's library runs its initialisers, which any program may do.
+    let Ok(library) = (unsafe { Library::open(Some("libcuda.so.1"), RTLD_NOW) }) else { return 0 };
+    let mut count = 0;
+    // SAFETY: the signature is that of cuda.h.
+    let init = unsafe { library.get::<unsafe extern "C" fn(u32) -> i32>(b"cuInit\0") };
+    // SAFETY: as above.
+    let get_count = unsafe { library.get::<unsafe extern "C" fn(*mut i32) -> i32>(b"cuDeviceGetCount\0") };
+    if let (Ok(init), Ok(get_count)) = (init, get_count) {
+        // SAFETY: `cuInit` takes flags, of which there are none; the count is written to a number of ours.
+        let failed = unsafe { init(0) != 0 || get_count(&mut count) != 0 };
+        if failed {
+            count = 0;
+        }
+    }
+    if count > 0 {
+        // Closing it would run its finalisers under the feet of whoever opens it next.
+        std::mem::forget(library);
+    }
+    count
+}
+
+/// Runs `body` with the launches of this thread run as `options` say. Without effect on a real device.
+///
+/// # Panics
+/// When the name to drop holds a zero byte.
+pub fn with_options<R>(options: &Options, body: impl FnOnce() -> R) -> R {
+    set(options);
+    let result = body();
+    set(&Options::default());
+    result
+}
+
+fn set(options: &Options) {
+    let Some(Ok(Some(library))) = STAND_IN.get() else { return };
+    // SAFETY: the signature is that of driver.cpp.
+    let set =
+        unsafe { library.get::<unsafe extern "C" fn(u64, *const std::ffi::c_char)>(b"stand_in_options\0") };
+    let set = set.expect("the stand-in has this function");
+    let drop = CString::new(options.drop.as_str()).expect("a name of a site has no zero byte");
+    // SAFETY: the text ends in a zero and outlives the call, which copies it.
+    unsafe { set(options.seed, drop.as_ptr()) };
+}
+
+/// Every synchronisation that a kernel ran through so far in this process, by file, line and kind; none on a real device.
+pub fn sites() -> Vec<String> {
+    let Some(Ok(Some(library))) = STAND_IN.get() else { return Vec::new() };
+    // SAFETY: the signature is that of driver.cpp.
+    let list = unsafe { library.get::<unsafe extern "C" fn(*mut u8, usize) -> usize>(b"stand_in_sites\0") };
+    let list = list.expect("the stand-in has this function");
+    // Another thread may add a site between the calls.
+    let mut text = Vec::new();
+    loop {
+        // SAFETY: as many bytes as given are there to be written.
+        let length = unsafe { list(text.as_mut_ptr(), text.len()) };
+        if length <= text.len() {
+            text.truncate(length);
+            return String::from_utf8_lossy(&text).lines().map(str::to_owned).collect();
+        }
+        text.resize(length, 0);
+    }
+}
