@@ -6,6 +6,11 @@ use kernels_backend::{Backend, Error, Result};
 
 const REASON: &str = "not compiled in";
 
+/// The names of the GPUs of this machine; here, none is asked for.
+pub(crate) fn devices() -> Vec<String> {
+    Vec::new()
+}
+
 /// Whether the device `ordinal` can run kernels; here, why not.
 pub(crate) fn check(_ordinal: usize) -> std::result::Result<(), String> {
     Err(REASON.to_owned())

@@ -28,13 +28,15 @@
 //! | `auto` | the fastest backend that this machine can run |
 //! | `cpu` | SIMD kernels for the best instruction set of this processor |
 //! | `cpu:portable`, `cpu:avx2`, `cpu:avx512`, `cpu:avx512bf16` | the same kernels for one instruction set |
-//! | `cuda:0` | an NVIDIA GPU; not compiled in |
+//! | `cuda:0` | the first NVIDIA GPU, with the feature `cuda`; never chosen by `auto` |
 //! | `reference` | naive loops in f64: slow, exact, forward and backward |
 //!
 //! [`available`] lists them with the reason why one cannot run here. Pitfall: a tensor or packed weight belongs
 //! to the backend that made it; another refuses it with [`Error::Foreign`].
 
-mod cuda_disabled;
+#[cfg_attr(feature = "cuda", path = "cuda_enabled.rs")]
+#[cfg_attr(not(feature = "cuda"), path = "cuda_disabled.rs")]
+mod cuda;
 mod registry;
 
 pub use kernels_backend::*;

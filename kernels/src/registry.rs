@@ -6,7 +6,7 @@ use kernels_backend::{Backend, Error, Result};
 use kernels_cpu::{Isa, Peak};
 use kernels_reference::ReferenceBackend;
 
-use crate::cuda_disabled as cuda;
+use crate::cuda;
 
 /// How a backend is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,10 +87,11 @@ enum Choice {
 }
 
 impl Choice {
-    /// One of each kind; of the devices, the first.
+    /// All there are. Where there is no device, the first one stands for them.
     fn all() -> Vec<Self> {
         let isas = Isa::all().iter().copied().map(Self::Cpu);
-        [Self::Auto, Self::BestCpu].into_iter().chain(isas).chain([Self::Cuda(0), Self::Reference]).collect()
+        let devices = (0..cuda::devices().len().max(1)).map(Self::Cuda);
+        [Self::Auto, Self::BestCpu].into_iter().chain(isas).chain(devices).chain([Self::Reference]).collect()
     }
 
     fn parse(name: &str) -> Option<Self> {
@@ -119,7 +120,10 @@ impl Choice {
             Self::BestCpu => format!("the best instruction set of this processor: {}", Isa::best()),
             Self::Cpu(Isa::Portable) => "kernels for any processor".to_owned(),
             Self::Cpu(isa) => format!("kernels for x86-64 processors with {isa}"),
-            Self::Cuda(ordinal) => format!("NVIDIA GPU number {ordinal}"),
+            Self::Cuda(ordinal) => match cuda::devices().get(*ordinal) {
+                Some(name) => name.clone(),
+                None => format!("NVIDIA GPU number {ordinal}"),
+            },
             Self::Reference => "naive loops in f64: slow, exact, forward and backward".to_owned(),
         }
     }
@@ -183,13 +187,16 @@ mod tests {
     }
 
     #[test]
-    fn cuda_is_not_compiled_in() {
-        for name in ["cuda:0", "cuda:7"] {
-            assert_eq!(
-                refusal(name, &Options::default()),
-                format!("backend {name} cannot run on this machine: not compiled in")
-            );
-        }
+    fn a_gpu_that_is_not_there_is_refused_with_the_reason() {
+        let reason = cuda::check(99).unwrap_err();
+        let message = refusal("cuda:99", &Options::default());
+        assert_eq!(message, format!("backend cuda:99 cannot run on this machine: {reason}"));
+        let expected = if cfg!(feature = "cuda") {
+            ["no NVIDIA driver", "found number 99"]
+        } else {
+            ["not compiled in"; 2]
+        };
+        assert!(expected.iter().any(|expected| reason.contains(expected)), "{reason}");
     }
 
     #[test]
@@ -197,13 +204,12 @@ mod tests {
         for name in
             ["", "CPU", "cpu:", "cpu:sse9", "cuda", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:00"]
         {
-            assert_eq!(
-                refusal(name, &Options::default()),
-                format!(
-                    "unknown backend {name:?}: expected one of auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, \
-                     cpu:avx512bf16, cuda:0, reference"
-                )
+            let message = refusal(name, &Options::default());
+            let start = format!(
+                "unknown backend {name:?}: expected one of auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, \
+                 cpu:avx512bf16, cuda:0"
             );
+            assert!(message.starts_with(&start) && message.ends_with(", reference"), "{message}");
         }
     }
 

@@ -1,8 +1,7 @@
 // The instructions that C++ has no word for, and the only file with inline PTX.
 //
 // Every primitive has two bodies: one for the GPU, and one for the processor, on which the tests run the same kernels
-// (STAND_IN; see stand-in/shim.h). A primitive is added with both, and with a kernel in stand-in/primitives.cu that
-// tests it by itself.
+// (STAND_IN; see stand-in/shim.h). A primitive is added with both, and to src/primitives.cu, which tests that they agree.
 //
 // The processor's bodies are late on purpose: what an instruction leaves undefined until it is waited for, reads as
 // NaN until then.

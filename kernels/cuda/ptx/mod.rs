@@ -16,4 +16,5 @@ pub(crate) const PTX: &[(&str, &[u8])] = &[
     ("mse_loss", include_bytes!("mse_loss.compute_80.ptx.z")),
     ("patch_targets", include_bytes!("patch_targets.compute_80.ptx.z")),
     ("patchify", include_bytes!("patchify.compute_80.ptx.z")),
+    ("primitives", include_bytes!("primitives.compute_80.ptx.z")),
 ];

@@ -129,6 +129,6 @@ __device__ __forceinline__ void attend(const Attention& p) {
     p.stats[(i64)head * qkv.tokens + token] = largest == -infinity() ? not_a_number() : largest + logf(sum);
 }
 
-KERNEL(THREADS, 1, attention_f32, const __grid_constant__ Attention p) { attend<float>(p); }
-KERNEL(THREADS, 1, attention_bf16, const __grid_constant__ Attention p) { attend<bf16>(p); }
-KERNEL(THREADS, 1, attention_f16, const __grid_constant__ Attention p) { attend<f16>(p); }
+KERNEL(THREADS, 4, attention_f32, const __grid_constant__ Attention p) { attend<float>(p); }
+KERNEL(THREADS, 4, attention_bf16, const __grid_constant__ Attention p) { attend<bf16>(p); }
+KERNEL(THREADS, 4, attention_f16, const __grid_constant__ Attention p) { attend<f16>(p); }

@@ -1,9 +1,6 @@
 //! A GPU: found, checked, and its kernels loaded when they are first needed.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use kernels_backend::{Error, Result};
@@ -19,8 +16,7 @@ pub(crate) struct Device {
     pub(crate) ordinal: usize,
     /// `cuda:0`
     pub(crate) name: String,
-    /// Kernels by name, once loaded.
-    pub(crate) kernels: Mutex<HashMap<&'static str, Loaded>>,
+    loaded: Mutex<Loaded>,
 }
 
 impl Device {
@@ -37,7 +33,7 @@ impl Device {
         }
         // SAFETY: no slice of cudarc is ever made, so there is nothing to track between streams.
         unsafe { context.disable_event_tracking() };
-        Ok(Arc::new(Self { context, ordinal, name: format!("cuda:{ordinal}"), kernels: Mutex::default() }))
+        Ok(Arc::new(Self { context, ordinal, name: format!("cuda:{ordinal}"), loaded: Mutex::default() }))
     }
 
     /// What the driver says of `op`, as an error of this backend.
@@ -59,9 +55,9 @@ impl Device {
         self.driver(op, self.context.bind_to_thread())
     }
 
-    /// Unloads nothing: a module lives as long as the process, like the driver's own cache of it.
-    pub(crate) fn kernels(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Loaded>> {
-        self.kernels.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The kernels that were loaded so far.
+    pub(crate) fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

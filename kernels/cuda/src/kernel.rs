@@ -1,6 +1,6 @@
 //! Kernels by name: the embedded PTX, loaded when first used, and launches.
 
-use std::{ffi::CString, marker::PhantomData, sync::Arc};
+use std::{collections::HashMap, ffi::CString, marker::PhantomData, sync::Arc};
 
 use cudarc::driver::{CudaStream, result, sys};
 use kernels_backend::{Error, Result};
@@ -54,11 +54,16 @@ impl Grid {
     }
 }
 
-/// A function of the driver, loaded.
-#[derive(Clone, Copy)]
-pub(crate) struct Loaded(sys::CUfunction);
+/// What was loaded so far. A module lives as long as the process, like the driver's own cache of it.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    /// By file: a module of the driver, and its PTX.
+    modules: HashMap<&'static str, (sys::CUmodule, CString)>,
+    /// By kernel.
+    functions: HashMap<&'static str, sys::CUfunction>,
+}
 
-// SAFETY: a handle that the driver lets any thread use.
+// SAFETY: handles that the driver lets any thread use.
 unsafe impl Send for Loaded {}
 
 /// Where an op runs.
@@ -84,8 +89,8 @@ impl Context<'_> {
             return Ok(());
         }
         let [x, y, z] = grid.blocks;
-        let (Ok(x), Ok(y), Ok(z)) = (u32::try_from(x), u16::try_from(y), u16::try_from(z)) else {
-            let largest = format!("at most {} × {} × {} blocks", u32::MAX, u16::MAX, u16::MAX);
+        let (Ok(x), Ok(y), Ok(z)) = (i32::try_from(x), u16::try_from(y), u16::try_from(z)) else {
+            let largest = format!("at most {} × {} × {} blocks", i32::MAX, u16::MAX, u16::MAX);
             let found = format!("{x} × {y} × {z}");
             return Err(Error::Shape { op: kernel.name, expected: largest, found });
         };
@@ -96,8 +101,8 @@ impl Context<'_> {
         // addresses in it. Memory is freed only after the device has come to rest.
         let launched = unsafe {
             result::launch_kernel(
-                function.0,
-                (x, y.into(), z.into()),
+                function,
+                (x.unsigned_abs(), y.into(), z.into()),
                 (grid.threads, 1, 1),
                 grid.dynamic_shared,
                 self.stream.cu_stream(),
@@ -109,22 +114,27 @@ impl Context<'_> {
 }
 
 /// The kernel, loaded before or now.
-fn function<P>(device: &Device, kernel: &Kernel<P>) -> Result<Loaded> {
-    let mut kernels = device.kernels();
-    if let Some(&loaded) = kernels.get(kernel.name) {
-        return Ok(loaded);
+fn function<P>(device: &Device, kernel: &Kernel<P>) -> Result<sys::CUfunction> {
+    let mut loaded = device.loaded();
+    let Loaded { modules, functions } = &mut *loaded;
+    if let Some(&function) = functions.get(kernel.name) {
+        return Ok(function);
     }
     let refuse = |reason: String| Error::Device { backend: device.name.clone(), op: kernel.name, reason };
-    let ptx = ptx(kernel.file).map_err(refuse)?;
-    check_parameters(&ptx, kernel.name, size_of::<P>()).map_err(refuse)?;
-    let ptx = CString::new(ptx).map_err(|error| refuse(error.to_string()))?;
+    if !modules.contains_key(kernel.file) {
+        let ptx = ptx(kernel.file).and_then(|ptx| CString::new(ptx).map_err(|error| error.to_string()));
+        let ptx = ptx.map_err(refuse)?;
+        // SAFETY: the image is PTX that ends in a zero.
+        let module = device.driver(kernel.name, unsafe { result::module::load_data(ptx.as_ptr().cast()) })?;
+        modules.insert(kernel.file, (module, ptx));
+    }
+    let (module, ptx) = &modules[kernel.file];
+    check_parameters(&ptx.to_string_lossy(), kernel.name, size_of::<P>()).map_err(refuse)?;
     let name = CString::new(kernel.name).map_err(|error| refuse(error.to_string()))?;
-    // SAFETY: the image is PTX that ends in a zero.
-    let module = device.driver(kernel.name, unsafe { result::module::load_data(ptx.as_ptr().cast()) })?;
-    // SAFETY: the module was just loaded, and is never unloaded.
-    let function = device.driver(kernel.name, unsafe { result::module::get_function(module, name) })?;
-    kernels.insert(kernel.name, Loaded(function));
-    Ok(Loaded(function))
+    // SAFETY: the module was loaded, and is never unloaded.
+    let function = device.driver(kernel.name, unsafe { result::module::get_function(*module, name) })?;
+    functions.insert(kernel.name, function);
+    Ok(function)
 }
 
 /// The text of an embedded file.

@@ -117,6 +117,6 @@ __device__ __forceinline__ void linear_tile(const Linear& p) {
   }
 }
 
-KERNEL(THREADS, 1, linear_f32, const __grid_constant__ Linear p) { linear_tile<float>(p); }
+KERNEL(THREADS, 2, linear_f32, const __grid_constant__ Linear p) { linear_tile<float>(p); }
 KERNEL(THREADS, 1, linear_bf16, const __grid_constant__ Linear p) { linear_tile<bf16>(p); }
-KERNEL(THREADS, 1, linear_f16, const __grid_constant__ Linear p) { linear_tile<f16>(p); }
+KERNEL(THREADS, 2, linear_f16, const __grid_constant__ Linear p) { linear_tile<f16>(p); }

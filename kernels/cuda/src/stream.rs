@@ -17,7 +17,7 @@ use crate::{
 /// Gives ops to the device, which runs them one after another while the host goes on.
 pub(crate) struct OpStream {
     backend: Arc<CudaBackend>,
-    stream: Arc<CudaStream>,
+    pub(crate) stream: Arc<CudaStream>,
     staging: transfer::Staging,
     /// The sums that the blocks of a loss leave to the next kernel.
     partials: Option<Memory>,

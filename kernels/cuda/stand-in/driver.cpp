@@ -36,6 +36,8 @@ size_t allocated = 0;
 std::set<std::string> sites;
 thread_local shim::Options options;
 thread_local std::string last_error;
+/// Whether this thread is capturing a stream: then whatever allocates or waits is refused, as on a device.
+thread_local bool capturing = false;
 
 bool guards_hold() {
   std::lock_guard<std::mutex> lock(mutex);
@@ -165,6 +167,7 @@ API cuCtxGetCurrent(void** context) { return *context = current, SUCCESS; }
 API cuCtxSetCurrent(void* context) { return current = context, SUCCESS; }
 
 API cuCtxSynchronize() {
+  if (capturing) return CAPTURE_UNSUPPORTED;
   std::vector<Stream*> all;
   {
     std::lock_guard<std::mutex> lock(mutex);
@@ -172,13 +175,12 @@ API cuCtxSynchronize() {
   }
   Result first = SUCCESS;
   for (Stream* stream : all) {
-    bool capturing;
     {
+      // Another thread may have destroyed it, or be capturing it.
       std::lock_guard<std::mutex> lock(mutex);
-      if (!streams.count(stream)) continue;
-      capturing = (bool)stream->captured;
+      if (!streams.count(stream) || stream->captured) continue;
     }
-    Result result = capturing ? SUCCESS : stream->wait();
+    Result result = stream->wait();
     if (!first) first = result;
   }
   return first;
@@ -201,11 +203,12 @@ API cuStreamSynchronize(void* stream) { return ((Stream*)stream)->wait(); }
 API cuStreamBeginCapture_v2(void* stream, int) {
   std::lock_guard<std::mutex> lock(mutex);
   ((Stream*)stream)->captured = std::make_unique<Graph>();
-  return SUCCESS;
+  return capturing = true, SUCCESS;
 }
 
 API cuStreamEndCapture(void* stream, void** graph) {
   std::lock_guard<std::mutex> lock(mutex);
+  capturing = false;
   return *graph = ((Stream*)stream)->captured.release(), SUCCESS;
 }
 
@@ -227,6 +230,7 @@ API cuMemGetInfo_v2(size_t* free, size_t* total) {
 }
 
 API cuMemAlloc_v2(Address* address, size_t bytes) {
+  if (capturing) return CAPTURE_UNSUPPORTED;
   std::lock_guard<std::mutex> lock(mutex);
   if (!bytes) return INVALID_VALUE;
   if (bytes > MEMORY - allocated) return OUT_OF_MEMORY;
@@ -241,6 +245,7 @@ API cuMemAlloc_v2(Address* address, size_t bytes) {
 }
 
 API cuMemFree_v2(Address address) {
+  if (capturing) return CAPTURE_UNSUPPORTED;
   std::lock_guard<std::mutex> lock(mutex);
   auto found = allocations.find(address);
   if (found == allocations.end()) return INVALID_VALUE;
@@ -317,6 +322,7 @@ API cuGetErrorName(Result result, const char** name) {
     case OUT_OF_MEMORY: return *name = "CUDA_ERROR_OUT_OF_MEMORY", SUCCESS;
     case INVALID_DEVICE: return *name = "CUDA_ERROR_INVALID_DEVICE", SUCCESS;
     case LAUNCH_FAILED: return *name = "CUDA_ERROR_LAUNCH_FAILED", SUCCESS;
+    case CAPTURE_UNSUPPORTED: return *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", SUCCESS;
     case NOT_FOUND: return *name = "CUDA_ERROR_NOT_FOUND", SUCCESS;
     default: return *name = "CUDA_ERROR_UNKNOWN", SUCCESS;
   }

@@ -16,7 +16,7 @@ fn run(
     let width = num_heads * head_dim;
     let layout = if by_head { Layout::Heads { num_heads } } else { Layout::Rows };
     let qkv = laid_out(s, [batch, tokens, 3 * width], dtype, layout, qkv);
-    let options = AttentionOptions { num_heads, scale, dropout: None };
+    let options = AttentionOptions { num_heads, scale, dropout: None, precision: DType::F32 };
     let mut context = unset_in(s, [batch, tokens, width], dtype);
     let mut stats = unset(s, [batch, num_heads, tokens]);
     s.attention(&qkv, &options, &mut context, Some(&mut stats)).unwrap();
@@ -88,7 +88,7 @@ fn dropout_is_refused_unless_it_does_nothing() {
     let mut context = unset(s, [1, 1, 1]);
     let mut try_with = |probability| {
         let dropout = Some(Dropout { probability, seed: 1 });
-        let options = AttentionOptions { num_heads: 1, scale: 1.0, dropout };
+        let options = AttentionOptions { num_heads: 1, scale: 1.0, dropout, precision: DType::F32 };
         s.attention(&qkv, &options, &mut context, None)
     };
     assert!(try_with(0.0).is_ok());

@@ -1,10 +1,12 @@
 //! Every op against the reference: on a GPU where there is one, else on the stand-in driver, with several orders of threads.
 
 mod attention;
+mod graph;
 mod linear;
 mod loss;
 mod patches;
 mod planted;
+mod primitives;
 mod refusals;
 mod rows;
 

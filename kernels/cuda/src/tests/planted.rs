@@ -22,12 +22,13 @@ const PLANTED: &[Planted] = &[
     Planted { files: &["reduce.h"], run: cross_entropy_loss },
     Planted { files: &["linear.cu"], run: linear },
     Planted { files: &["mean_tokens.cu"], run: mean_tokens },
+    Planted { files: &["primitives.cu"], run: |_| super::primitives::product(DType::Bf16, 16) },
 ];
 
 fn attention(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
     let qkv = tensor(s, [1, 70, 3 * 40], &noise(4, 70 * 120));
     let mut context = unset(s, [1, 70, 40]);
-    let options = AttentionOptions { num_heads: 1, scale: 0.3, dropout: None };
+    let options = AttentionOptions { num_heads: 1, scale: 0.3, dropout: None, precision: DType::F32 };
     s.attention(&qkv, &options, &mut context, None)?;
     read(s, &context)
 }
