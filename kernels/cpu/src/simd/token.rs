@@ -167,23 +167,28 @@ impl Token for Avx512Bf16 {
 
     #[inline(always)]
     fn join_bf16(self, low: F32s<Self>, high: F32s<Self>) -> F32s<Self> {
-        use std::arch::x86_64::{__m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_permutexvar_epi16};
-        /// One after another from the lower and the upper half of a vector of 32 numbers.
+        use std::arch::x86_64::{
+            __m256bh, __m256i, __m512, __m512i, _mm512_castsi256_si512, _mm512_cvtneps_pbh,
+            _mm512_permutex2var_epi16,
+        };
+        /// One after another from two vectors of 32 numbers; those of the second are counted from 32.
         const ALTERNATE: [u16; 32] = {
             let mut places = [0; 32];
             let mut i = 0;
             while i < 32 {
-                places[i] = (i / 2 + i % 2 * 16) as u16;
+                places[i] = (i / 2 + i % 2 * 32) as u16;
                 i += 1;
             }
             places
         };
-        // SAFETY: a token exists only where the processor has BF16 and BW; all these are 512 bits of any pattern.
+        // SAFETY: a token exists only where the processor has BF16 and BW; all these are vectors of any pattern.
         unsafe {
-            let (low, high) = (transmute::<f32x16, __m512>(low), transmute::<f32x16, __m512>(high));
-            let halves = transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+            let [low, high] = [low, high].map(|x| {
+                let halves = _mm512_cvtneps_pbh(transmute::<f32x16, __m512>(x));
+                _mm512_castsi256_si512(transmute::<__m256bh, __m256i>(halves))
+            });
             let places = transmute::<[u16; 32], __m512i>(ALTERNATE);
-            transmute::<__m512i, f32x16>(_mm512_permutexvar_epi16(places, halves))
+            transmute::<__m512i, f32x16>(_mm512_permutex2var_epi16(low, places, high))
         }
     }
 
@@ -194,6 +199,45 @@ impl Token for Avx512Bf16 {
         unsafe {
             let (a, b) = (transmute::<f32x16, __m512i>(a), transmute::<f32x16, __m512i>(b));
             transmute::<__m512i, f32x16>(_mm512_dpbusd_epi32(transmute::<f32x16, __m512i>(sum), a, b))
+        }
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::{super::EmulatedDot, *};
+
+    /// Pairs of bf16 of moderate size: NaN, infinities and denormals are treated by the instructions in their own way.
+    fn lanes(seed: u32) -> [f32; 16] {
+        std::array::from_fn(|i| {
+            let bits = (seed + i as u32).wrapping_mul(0x9e37_79b9);
+            f32::from_bits((bits & 0x8fff_8fff) | 0x3000_3000)
+        })
+    }
+
+    #[test]
+    fn the_instructions_compute_what_the_emulation_does() {
+        let Some(native) = Avx512Bf16::try_new() else {
+            return eprintln!("skipped: no AVX-512 with BF16 and VNNI");
+        };
+        for seed in (0..1000).step_by(16) {
+            let [a, b, sum] = [lanes(seed), lanes(seed + 5000), lanes(seed + 9000)];
+            let vectors: [F32s<EmulatedDot>; 3] = [a, b, sum].map(pulp::cast);
+            let [x, y, z]: [f32x16; 3] = [a, b, sum].map(pulp::cast);
+            let bits = |v: f32x16| -> [u32; 16] { pulp::cast(v) };
+            let expected: [u32; 16] = pulp::cast(EmulatedDot.join_bf16(vectors[0], vectors[1]));
+            assert_eq!(bits(native.vectorize(|| native.join_bf16(x, y))), expected, "join_bf16 {a:?} {b:?}");
+            let expected: [u32; 16] = pulp::cast(EmulatedDot.dot_bytes(vectors[0], vectors[1], vectors[2]));
+            assert_eq!(
+                bits(native.vectorize(|| native.dot_bytes(x, y, z))),
+                expected,
+                "dot_bytes {a:?} {b:?}"
+            );
+            let expected: [f32; 16] = pulp::cast(EmulatedDot.dot_bf16(vectors[0], vectors[1], vectors[2]));
+            let found: [f32; 16] = pulp::cast(native.vectorize(|| native.dot_bf16(x, y, z)));
+            for (found, expected) in found.into_iter().zip(expected) {
+                assert!((found - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{found} {expected}");
+            }
         }
     }
 }
