@@ -52,6 +52,38 @@ __device__ __forceinline__ void store_four(T* to, const float (&x)[4]) {
   *(Four<T>*)to = four;
 }
 
+/// Two elements that one instruction moves.
+template <class T>
+struct __align__(2 * sizeof(T)) Two {
+  T element[2];
+};
+
+template <class T>
+__device__ __forceinline__ void store_two(T* to, const float (&x)[2]) {
+  *(Two<T>*)to = {{narrow<T>(x[0]), narrow<T>(x[1])}};
+}
+
+/// Eight elements: one instruction moves those of 16 bits, two those of 32.
+template <class T>
+struct __align__(16) Eight {
+  T element[8];
+};
+
+template <class T>
+__device__ __forceinline__ void load_eight(const T* from, float (&x)[8]) {
+  Eight<T> eight = *(const Eight<T>*)from;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) x[i] = widen(eight.element[i]);
+}
+
+template <class T>
+__device__ __forceinline__ void store_eight(T* to, const float (&x)[8]) {
+  Eight<T> eight;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) eight.element[i] = narrow<T>(x[i]);
+  *(Eight<T>*)to = eight;
+}
+
 /// Calls `body(T{})` for the type a tensor has. All threads of a launch take the same branch, so it costs a few
 /// instructions in all; beside memory traffic that is nothing, and one kernel serves every mixture of types.
 template <class Body>

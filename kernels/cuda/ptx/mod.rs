@@ -3,6 +3,8 @@
 /// The name of each kernel file, and its PTX as a zlib stream.
 pub(crate) const PTX: &[(&str, &[u8])] = &[
     ("attention", include_bytes!("attention.compute_80.ptx.z")),
+    ("attention_mma_bf16", include_bytes!("attention_mma_bf16.compute_80.ptx.z")),
+    ("attention_mma_f16", include_bytes!("attention_mma_f16.compute_80.ptx.z")),
     ("attention_probabilities", include_bytes!("attention_probabilities.compute_80.ptx.z")),
     ("bce_with_logits_loss", include_bytes!("bce_with_logits_loss.compute_80.ptx.z")),
     ("broadcast_rows", include_bytes!("broadcast_rows.compute_80.ptx.z")),
@@ -11,6 +13,8 @@ pub(crate) const PTX: &[(&str, &[u8])] = &[
     ("gather_rows", include_bytes!("gather_rows.compute_80.ptx.z")),
     ("layer_norm", include_bytes!("layer_norm.compute_80.ptx.z")),
     ("linear", include_bytes!("linear.compute_80.ptx.z")),
+    ("linear_90a", include_bytes!("linear_90a.compute_90a.ptx.z")),
+    ("linear_mma", include_bytes!("linear_mma.compute_80.ptx.z")),
     ("mean_loss", include_bytes!("mean_loss.compute_80.ptx.z")),
     ("mean_tokens", include_bytes!("mean_tokens.compute_80.ptx.z")),
     ("mse_loss", include_bytes!("mse_loss.compute_80.ptx.z")),

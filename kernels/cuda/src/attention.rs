@@ -56,6 +56,27 @@ const ATTENTION: [Kernel<Attention>; 3] = [
     Kernel::new("attention", "attention_f16"),
 ];
 
+/// On tensor cores, by the columns that a head is padded to: of bf16, then of f16.
+const ATTENTION_MMA: [(usize, [Kernel<Attention>; 2]); 5] = [
+    (32, mma(["attention_mma_bf16_32", "attention_mma_f16_32"], 32)),
+    (64, mma(["attention_mma_bf16_64", "attention_mma_f16_64"], 64)),
+    (80, mma(["attention_mma_bf16_80", "attention_mma_f16_80"], 80)),
+    (96, mma(["attention_mma_bf16_96", "attention_mma_f16_96"], 96)),
+    (128, mma(["attention_mma_bf16_128", "attention_mma_f16_128"], 128)),
+];
+
+/// Queries of a block there, and keys of a step.
+const MMA_TOKENS: usize = 64;
+
+const fn mma(names: [&'static str; 2], depth: usize) -> [Kernel<Attention>; 2] {
+    // Queries, and two stages of keys and values, in rows of an odd number of pieces of 16 bytes.
+    let shared = 5 * MMA_TOKENS * ((depth / 8) | 1) * 16;
+    [
+        Kernel::new("attention_mma_bf16", names[0]).with_shared(shared),
+        Kernel::new("attention_mma_f16", names[1]).with_shared(shared),
+    ]
+}
+
 /// Queries and columns of the context that a block makes.
 const QUERIES: usize = 32;
 const COLUMNS: usize = 128;
@@ -78,10 +99,26 @@ pub(crate) fn attention(
         stats: stats.map_or(Ok(0), |stats| storage::floats(OP, "stats", stats, ctx.device))?,
         scale: options.scale,
     };
-    let blocks = [tokens.div_ceil(QUERIES), batch * num_heads, head_dim.div_ceil(COLUMNS)];
-    let kernel = &ATTENTION[parameters.qkv.dtype as usize];
+    let (kernel, blocks) = match parameters.on_tensor_cores(head_dim) {
+        Some(kernel) => (kernel, [tokens.div_ceil(MMA_TOKENS), batch * num_heads, 1]),
+        None => (
+            &ATTENTION[parameters.qkv.dtype as usize],
+            [tokens.div_ceil(QUERIES), batch * num_heads, head_dim.div_ceil(COLUMNS)],
+        ),
+    };
     // SAFETY: shapes were checked: context and stats have a row and a number for each query.
     unsafe { ctx.launch(kernel, Grid::of_blocks(blocks, 128), &parameters) }
+}
+
+impl Attention {
+    /// The kernel of attention_mma.h that can compute it: everything in one type of 16 bits, heads in whole pieces of 16
+    /// bytes, which is what it copies, and none wider than its widest.
+    fn on_tensor_cores(&self, head_dim: usize) -> Option<&'static Kernel<Self>> {
+        let narrow = usize::try_from(self.qkv.dtype).ok()?.checked_sub(1)?;
+        let suits = self.context.dtype == self.qkv.dtype && head_dim.is_multiple_of(8);
+        let (_, kernels) = ATTENTION_MMA.iter().find(|(depth, _)| suits && head_dim <= *depth)?;
+        kernels.get(narrow)
+    }
 }
 
 /// This backend does not train, so dropout is refused unless it does nothing.

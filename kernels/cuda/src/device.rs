@@ -5,10 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use kernels_backend::{Error, Result};
 
-use crate::kernel::Loaded;
+use crate::{Kernels, kernel::Loaded};
 
 /// The least compute capability that the kernels are compiled for: the first with `cp.async` and bf16.
 const LEAST_CAPABILITY: (i32, i32) = (8, 0);
+
+/// The one compute capability with `wgmma`.
+const HOPPER: (i32, i32) = (9, 0);
 
 /// A GPU that can run the kernels.
 pub(crate) struct Device {
@@ -16,12 +19,15 @@ pub(crate) struct Device {
     pub(crate) ordinal: usize,
     /// `cuda:0`
     pub(crate) name: String,
+    pub(crate) multiprocessors: usize,
+    /// Whether kernels for compute capability 9.0 are used.
+    pub(crate) hopper: bool,
     loaded: Mutex<Loaded>,
 }
 
 impl Device {
     /// Opens device `ordinal`.
-    pub(crate) fn open(ordinal: usize) -> std::result::Result<Arc<Self>, String> {
+    pub(crate) fn open(ordinal: usize, kernels: Kernels) -> std::result::Result<Arc<Self>, String> {
         let context = context(ordinal)?;
         let capability = context.compute_capability().map_err(|error| reason(&error))?;
         if capability < LEAST_CAPABILITY {
@@ -31,9 +37,18 @@ impl Device {
                 LEAST_CAPABILITY.0, LEAST_CAPABILITY.1
             ));
         }
+        let hopper = kernels == Kernels::Hopper;
+        if hopper && capability != HOPPER {
+            let (major, minor) = capability;
+            return Err(format!("expected compute capability 9.0, found {major}.{minor}"));
+        }
+        let count = sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let multiprocessors = context.attribute(count).map_err(|error| reason(&error))?;
+        let multiprocessors = usize::try_from(multiprocessors).map_err(|error| error.to_string())?;
         // SAFETY: no slice of cudarc is ever made, so there is nothing to track between streams.
         unsafe { context.disable_event_tracking() };
-        Ok(Arc::new(Self { context, ordinal, name: format!("cuda:{ordinal}"), loaded: Mutex::default() }))
+        let name = kernels.backend_name(ordinal);
+        Ok(Arc::new(Self { context, ordinal, name, multiprocessors, hopper, loaded: Mutex::default() }))
     }
 
     /// What the driver says of `op`, as an error of this backend.

@@ -18,13 +18,30 @@ pub(crate) struct Kernel<P> {
     /// The `.cu` file it is in, without ending.
     pub(crate) file: &'static str,
     pub(crate) name: &'static str,
+    /// Bytes of shared memory besides what the kernel declares.
+    dynamic_shared: u32,
     parameters: PhantomData<fn(P)>,
 }
 
 impl<P: Parameters> Kernel<P> {
     /// The kernel `name` of the file `<file>.cu`.
     pub(crate) const fn new(file: &'static str, name: &'static str) -> Self {
-        Self { file, name, parameters: PhantomData }
+        Self { file, name, dynamic_shared: 0, parameters: PhantomData }
+    }
+
+    /// With so many bytes of shared memory besides what it declares, at most 99 KiB, which every GPU has.
+    pub(crate) const fn with_shared(self, bytes: usize) -> Self {
+        assert!(bytes <= 99 << 10, "the least that a GPU of compute capability 8 gives a block");
+        Self { dynamic_shared: bytes as u32, ..self }
+    }
+
+    /// As [`Kernel::with_shared`] for a kernel of compute capability 9.0, which gives a block 227 KiB.
+    pub(crate) const fn with_hopper_shared(self, bytes: usize) -> Self {
+        assert!(
+            bytes <= 226 << 10,
+            "what a GPU of compute capability 9.0 gives a block, with room for barriers"
+        );
+        Self { dynamic_shared: bytes as u32, ..self }
     }
 }
 
@@ -33,8 +50,6 @@ impl<P: Parameters> Kernel<P> {
 pub(crate) struct Grid {
     pub(crate) blocks: [usize; 3],
     pub(crate) threads: u32,
-    /// Bytes of shared memory besides what the kernel declares.
-    pub(crate) dynamic_shared: u32,
 }
 
 impl Grid {
@@ -50,7 +65,7 @@ impl Grid {
 
     /// Blocks of `threads` threads.
     pub(crate) const fn of_blocks(blocks: [usize; 3], threads: u32) -> Self {
-        Self { blocks, threads, dynamic_shared: 0 }
+        Self { blocks, threads }
     }
 }
 
@@ -104,7 +119,7 @@ impl Context<'_> {
                 function,
                 (x.unsigned_abs(), y.into(), z.into()),
                 (grid.threads, 1, 1),
-                grid.dynamic_shared,
+                kernel.dynamic_shared,
                 self.stream.cu_stream(),
                 &mut arguments,
             )
@@ -133,6 +148,13 @@ fn function<P>(device: &Device, kernel: &Kernel<P>) -> Result<sys::CUfunction> {
     let name = CString::new(kernel.name).map_err(|error| refuse(error.to_string()))?;
     // SAFETY: the module was loaded, and is never unloaded.
     let function = device.driver(kernel.name, unsafe { result::module::get_function(*module, name) })?;
+    if kernel.dynamic_shared > 0 {
+        let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function was just loaded.
+        let allowed =
+            unsafe { result::function::set_function_attribute(function, most, kernel.dynamic_shared as i32) };
+        device.driver(kernel.name, allowed)?;
+    }
     functions.insert(kernel.name, function);
     Ok(function)
 }
@@ -165,7 +187,8 @@ mod tests {
     fn every_embedded_file_is_ptx_that_old_drivers_take() {
         for (file, _) in PTX {
             let text = ptx(file).unwrap();
-            assert!(text.contains(".version 8.0\n.target sm_80"), "{file}");
+            let target = if file.ends_with("_90a") { "sm_90a" } else { "sm_80" };
+            assert!(text.contains(&format!(".version 8.0\n.target {target}")), "{file}");
             assert!(text.contains(".entry "), "{file}");
         }
     }

@@ -63,6 +63,7 @@ mod memory;
 mod ptx;
 mod storage;
 mod stream;
+mod tma;
 mod transfer;
 
 // The ops, and what they share.
@@ -75,6 +76,7 @@ mod cross_entropy_loss;
 mod gather_rows;
 mod layer_norm;
 mod linear;
+mod linear_90a;
 mod mean_loss;
 mod mean_tokens;
 mod mse_loss;
@@ -97,12 +99,32 @@ pub fn devices() -> std::result::Result<Vec<String>, String> {
     device::names()
 }
 
+/// Which kernels run a linear layer in bf16 or f16.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// Those for compute capability 8.0 and up.
+    #[default]
+    Ampere,
+    /// Those for compute capability 9.0, where they apply. No GPU has run them yet.
+    Hopper,
+}
+
+impl Kernels {
+    /// The name of the backend that uses them on GPU number `ordinal`.
+    fn backend_name(self, ordinal: usize) -> String {
+        match self {
+            Self::Ampere => format!("cuda:{ordinal}"),
+            Self::Hopper => format!("cuda:{ordinal}:90a"),
+        }
+    }
+}
+
 /// Whether GPU number `ordinal` can run the kernels.
 ///
 /// # Errors
 /// Why not.
 pub fn check(ordinal: usize) -> std::result::Result<(), String> {
-    device::Device::open(ordinal).map(drop)
+    device::Device::open(ordinal, Kernels::default()).map(drop)
 }
 
 /// Opens GPU number `ordinal` as the backend `cuda:<ordinal>`.
@@ -110,7 +132,16 @@ pub fn check(ordinal: usize) -> std::result::Result<(), String> {
 /// # Errors
 /// [`Error::Unavailable`] without a driver, without that GPU, or where it is too old.
 pub fn open(ordinal: usize) -> Result<Arc<dyn Backend>> {
-    let name = format!("cuda:{ordinal}");
-    let device = device::Device::open(ordinal).map_err(|reason| Error::Unavailable { name, reason })?;
+    open_with(ordinal, Kernels::default())
+}
+
+/// As [`open`], with a choice of kernels: `cuda:<ordinal>` or `cuda:<ordinal>:90a`.
+///
+/// # Errors
+/// As [`open`]; also where the GPU cannot run these kernels.
+pub fn open_with(ordinal: usize, kernels: Kernels) -> Result<Arc<dyn Backend>> {
+    let name = kernels.backend_name(ordinal);
+    let device =
+        device::Device::open(ordinal, kernels).map_err(|reason| Error::Unavailable { name, reason })?;
     Ok(backend::CudaBackend::new(device)?)
 }

@@ -11,6 +11,7 @@ use crate::{
     cast,
     device::Device,
     kernel::{Context, Grid, Kernel, Parameters},
+    linear_90a,
     memory::{Address, Memory},
     storage::{self, RowsArgument, int, type_code},
     transfer::copy_in,
@@ -24,8 +25,8 @@ pub(crate) struct Packed {
     weight: Memory,
     bias: Memory,
     /// Elements between two rows of weights; zeros fill what is between.
-    stride: usize,
-    dtype: kernels_backend::DType,
+    pub(crate) stride: usize,
+    pub(crate) dtype: kernels_backend::DType,
 }
 
 impl PackedWeights for Packed {}
@@ -134,25 +135,54 @@ pub(crate) struct EpilogueArgument {
 /// `Linear` of linear.cu.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct LinearParameters {
-    x: RowsArgument,
-    weight: Address,
+pub(crate) struct LinearParameters {
+    pub(crate) x: RowsArgument,
+    pub(crate) weight: Address,
     weight_stride: i64,
-    epilogue: EpilogueArgument,
-    rows: i32,
-    inputs: i32,
-    outputs: i32,
+    pub(crate) epilogue: EpilogueArgument,
+    pub(crate) rows: i32,
+    pub(crate) inputs: i32,
+    pub(crate) outputs: i32,
 }
 
-// SAFETY: addresses and numbers, in the order of linear.cu.
+// SAFETY: addresses and numbers, in the order of linear.cu and linear_mma.cu.
 unsafe impl Parameters for LinearParameters {}
+
+impl LinearParameters {
+    /// Rows, inputs and outputs.
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        [self.rows, self.inputs, self.outputs].map(|size| size as usize)
+    }
+
+    /// Whether linear_mma.cu can compute it: x in the precision of the weights, and everything in whole pieces of 16
+    /// bytes, which is what it copies.
+    fn suits_tensor_cores(&self, weights: kernels_backend::DType) -> bool {
+        let Self { x, epilogue: EpilogueArgument { y, pre_activation, parts, head_dim, .. }, .. } = self;
+        let row = if *parts > 0 { i64::from(*head_dim) } else { y.stride };
+        let kept = if pre_activation.data == 0 { 0 } else { pre_activation.stride };
+        let sizes = [x.stride, row, kept, self.inputs.into(), self.outputs.into()];
+        type_code("linear", "weight", weights).is_ok_and(|code| code == x.dtype && code != 0)
+            && sizes.iter().all(|size| size % ALIGNMENT as i64 == 0)
+    }
+}
 
 const LINEAR_F32: Kernel<LinearParameters> = Kernel::new("linear", "linear_f32");
 const LINEAR_BF16: Kernel<LinearParameters> = Kernel::new("linear", "linear_bf16");
 const LINEAR_F16: Kernel<LinearParameters> = Kernel::new("linear", "linear_f16");
 
-/// Rows and columns of y that a block makes.
+/// Rows and columns of y that a block makes, of linear.cu and linear_mma.cu alike.
 const TILE: usize = 128;
+
+/// On tensor cores: four stages of two pieces of 128 × 32, or the sums of a tile with padded rows, whichever is more.
+const MMA_SHARED: usize = max(4 * 2 * TILE * 32 * 2, TILE * (TILE + 4) * 4);
+const LINEAR_MMA_BF16: Kernel<LinearParameters> =
+    Kernel::new("linear_mma", "linear_mma_bf16").with_shared(MMA_SHARED);
+const LINEAR_MMA_F16: Kernel<LinearParameters> =
+    Kernel::new("linear_mma", "linear_mma_f16").with_shared(MMA_SHARED);
+
+const fn max(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
 
 /// A linear layer and its epilogue.
 pub(crate) fn linear(
@@ -178,10 +208,17 @@ pub(crate) fn linear(
         inputs: int(OP, inputs)?,
         outputs: int(OP, outputs)?,
     };
-    let kernel = match linear.format() {
-        WeightFormat::F32 => &LINEAR_F32,
-        WeightFormat::Bf16 => &LINEAR_BF16,
-        _ => &LINEAR_F16,
+    let on_tensor_cores = parameters.suits_tensor_cores(packed.dtype);
+    if on_tensor_cores && ctx.device.hopper && x.dims.is_contiguous() && rows > 0 {
+        // SAFETY: as below.
+        return unsafe { linear_90a::launch(ctx, &parameters, packed) };
+    }
+    let kernel = match (linear.format(), on_tensor_cores) {
+        (WeightFormat::F32, _) => &LINEAR_F32,
+        (WeightFormat::Bf16, true) => &LINEAR_MMA_BF16,
+        (WeightFormat::Bf16, false) => &LINEAR_BF16,
+        (_, true) => &LINEAR_MMA_F16,
+        (_, false) => &LINEAR_F16,
     };
     let grid = Grid::of_blocks([rows.div_ceil(TILE), outputs.div_ceil(TILE), 1], 256);
     // SAFETY: x has these rows of as many inputs as the layer, and y, like pre_activation, as many rows of its outputs.

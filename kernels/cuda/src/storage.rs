@@ -105,6 +105,12 @@ impl RowsArgument {
         Self { data: 0, ..self }
     }
 
+    /// The address of the first row.
+    pub(crate) fn first(&self) -> Address {
+        let size = if self.dtype == 0 { 4 } else { 2 };
+        self.data + i64::from(self.offset) as Address * self.stride as Address * size
+    }
+
     /// Whether groups of four elements are aligned in every row of `width`.
     pub(crate) fn is_in_fours(&self, width: usize) -> bool {
         width.is_multiple_of(4) && self.stride % 4 == 0

@@ -27,7 +27,8 @@ fn main() {
         return;
     }
 
-    let sources: Vec<_> = sources.into_iter().chain([here.join("driver.cpp")]).collect();
+    let wrapped = sources.iter().map(|kernel| wrap(kernel, &out));
+    let sources: Vec<_> = wrapped.chain([here.join("driver.cpp")]).collect();
     let objects = compile(&sources, &here, kernels, &out);
     let mut link = Command::new(compiler());
     link.args(["-shared", "-Wl,-soname,libcuda.so.1", "-o"]).arg(&library).args(objects);
@@ -45,6 +46,15 @@ fn kernel_files(folder: &Path) -> Vec<PathBuf> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "cu"));
     files.sort();
     files
+}
+
+/// A source that holds the kernel file in a namespace of its own. On a GPU each file is a program by itself; here all are
+/// linked together, and two templates of one name would silently become one.
+fn wrap(kernel: &Path, out: &Path) -> PathBuf {
+    let wrapped = out.join(kernel.file_name().expect("a file")).with_extension("cpp");
+    let text = format!("namespace {{\n#include {kernel:?}\n}}\n");
+    fs::write(&wrapped, text).expect("the folder of the build can be written");
+    wrapped
 }
 
 /// Compiles on as many processors as cargo allows.
@@ -68,6 +78,7 @@ fn compile(sources: &[PathBuf], here: &Path, kernels: &Path, out: &Path) -> Vec<
                             "-fPIC",
                             "-Wall",
                             "-Wno-unknown-pragmas",
+                            "-Wno-unused-function",
                             "-x",
                             "c++",
                             "-c",

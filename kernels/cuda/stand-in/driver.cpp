@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "shim.h"
+#include "tma.h"
 
 namespace {
 
@@ -20,6 +21,8 @@ constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVI
                  CAPTURE_UNSUPPORTED = 900;
 
 constexpr size_t MEMORY = 4ull << 30;
+/// Of a block, as on an H100.
+constexpr int SHARED_MEMORY = 227 << 10;
 constexpr size_t GUARD = 256;
 constexpr unsigned char GUARD_BYTE = 0xa5;
 
@@ -152,10 +155,10 @@ API cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = MEMORY, SUCCESS; }
 
 API cuDeviceGetAttribute(int* value, int attribute, int) {
   switch (attribute) {
-    case 75: return *value = 8, SUCCESS;       // compute capability, major
+    case 75: return *value = 9, SUCCESS;       // compute capability, major
     case 76: return *value = 0, SUCCESS;       // and minor
     case 16: return *value = 4, SUCCESS;       // multiprocessors
-    case 97: return *value = 166912, SUCCESS;  // dynamic shared memory of a block, in bytes, as on an A100
+    case 97: return *value = SHARED_MEMORY, SUCCESS;
     default: return *value = 0, SUCCESS;
   }
 }
@@ -298,7 +301,18 @@ API cuModuleGetFunction(void** function, void* module, const char* name) {
   return *function = new Function{name, &kernel->second}, SUCCESS;
 }
 
-API cuFuncSetAttribute(void*, int, int) { return SUCCESS; }
+/// The attribute is the most dynamic shared memory, the only one that is set.
+API cuFuncSetAttribute(void*, int, int value) { return value <= SHARED_MEMORY ? SUCCESS : INVALID_VALUE; }
+
+/// Writes what tma.h of this processor reads; refuses what a device refuses.
+API cuTensorMapEncodeTiled(void* map, int, unsigned rank, void* address, const Address* sizes, const Address* strides,
+                           const unsigned* box, const unsigned* steps, int, int swizzle, int, int) {
+  bool fits = rank == 2 && swizzle == 3 && box[0] * 2 <= 128 && box[1] <= 256 && steps[0] == 1 && steps[1] == 1;
+  if (!fits || (Address)address % 16 || strides[0] % 16 || (Address)map % 64 || !sizes[0] || !sizes[1])
+    return INVALID_VALUE;
+  TensorMap made{(const u8*)address, strides[0], (int)sizes[0], (int)sizes[1], (int)box[0], (int)box[1], {}};
+  return memcpy(map, &made, sizeof made), SUCCESS;
+}
 
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned dynamic, void* stream, void** arguments, void**) {

@@ -98,6 +98,9 @@ struct Block {
   std::vector<unsigned char> dynamic;
   unsigned char* dynamic_start = nullptr;
   const std::function<void()>* body = nullptr;
+  /// Barriers of each four warps, and copies that a device makes by itself, in no particular order.
+  Group warpgroups[8];
+  std::vector<std::function<void()>> later;
   std::string error;
   Options options;
   /// Shared variables, with the block that last saw them.
@@ -277,6 +280,18 @@ inline bool run_warp(unsigned warp) {
   return done;
 }
 
+/// Makes some of the copies that are under way: with seed 0 all, else one now and then, and one when nothing else moves.
+inline void make_copies(bool stuck) {
+  while (!block.later.empty() && (stuck || !block.options.seed || next_random() % 8 == 0)) {
+    size_t i = block.options.seed ? next_random() % block.later.size() : 0;
+    auto copy = std::move(block.later[i]);
+    block.later.erase(block.later.begin() + i);
+    copy();
+    ++block.progress;
+    stuck = false;
+  }
+}
+
 inline void report_deadlock() {
   block.error = "threads wait for ever:";
   for (int i = 0; i < block.threads; i += 32) {
@@ -292,6 +307,8 @@ inline void run_block() {
   for (int i = 0; i < block.threads; ++i) reset(block.fibers[i], i);
   block.warps.assign(block.threads / 32, Warp{});
   block.all = Group{};
+  std::fill(std::begin(block.warpgroups), std::end(block.warpgroups), Group{});
+  block.later.clear();
   spoil(block.dynamic.data(), block.dynamic.size());
   std::vector<unsigned> order(block.warps.size());
   for (unsigned i = 0; i < order.size(); ++i) order[i] = i;
@@ -308,6 +325,7 @@ inline void run_block() {
       } while (block.options.seed && !warp_done && block.progress != warp_before && block.error.empty());
       done &= warp_done;
     }
+    make_copies(block.progress == before);
     if (!done && block.progress == before && block.error.empty()) report_deadlock();
   }
 }

@@ -77,7 +77,8 @@ impl Forward {
 #[test]
 fn a_captured_forward_replays_with_other_pixels_and_other_indices() {
     LazyLock::force(&CUDA);
-    let mut s = OpStream::new(CudaBackend::new(Device::open(0).unwrap()).unwrap()).unwrap();
+    let mut s = OpStream::new(CudaBackend::new(Device::open(0, crate::Kernels::default()).unwrap()).unwrap())
+        .unwrap();
     let mut forward = Forward::new(&mut s);
     // The first run loads the kernels.
     forward.write(&mut s, 7, [0, 3, 5, 9, 15]);

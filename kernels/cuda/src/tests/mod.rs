@@ -20,10 +20,19 @@ use kernels_cuda_stand_in::{Driver, Options, install, with_options};
 use kernels_reference::ReferenceBackend;
 use proptest::{prelude::*, test_runner::Config};
 
+use crate::Kernels;
+
 /// What runs the kernels, and the backend on it.
 pub(crate) static CUDA: LazyLock<(Driver, Arc<dyn Backend>)> = LazyLock::new(|| {
     let driver = install().unwrap();
     (driver, crate::open(0).unwrap())
+});
+
+/// The backend of the kernels for compute capability 9.0, where the device has it; the stand-in does.
+pub(crate) static HOPPER: LazyLock<Option<Arc<dyn Backend>>> = LazyLock::new(|| {
+    let hopper = crate::open_with(0, Kernels::Hopper);
+    assert!(hopper.is_ok() || CUDA.0 == Driver::Real, "{:?}", hopper.err());
+    hopper.ok()
 });
 
 /// The orders of threads that every op is tested in: in turn, and two random ones. A real device has its own.
@@ -47,13 +56,32 @@ pub(crate) fn agree(what: &str, length: usize, terms: f32, run: Run<'_>) {
 /// As [`agree`], for results rounded to a type.
 #[track_caller]
 pub(crate) fn agree_in(dtype: DType, what: &str, length: usize, terms: f32, run: Run<'_>) {
+    agree_on(&[&CUDA.1], dtype, what, length, terms, run);
+}
+
+/// As [`agree_in`], on some backends.
+#[track_caller]
+pub(crate) fn agree_on(
+    backends: &[&Arc<dyn Backend>],
+    dtype: DType,
+    what: &str,
+    length: usize,
+    terms: f32,
+    run: Run<'_>,
+) {
     let reference: Arc<dyn Backend> = ReferenceBackend::open();
     let expected = run(&reference);
-    for &seed in seeds() {
-        let found = with_options(&Options { seed, ..Options::default() }, || run(&CUDA.1));
+    for (backend, seed) in
+        backends.iter().flat_map(|backend| seeds().iter().map(move |&seed| (backend, seed)))
+    {
+        let found = with_options(&Options { seed, ..Options::default() }, || run(backend));
         let comparison = Comparison::of(&found, &expected);
         let bound = bound(dtype, length, comparison.scale.max(terms));
-        assert!(comparison.error <= bound, "{what} with seed {seed}: {comparison}, bound {bound:.3e}");
+        let name = backend.name();
+        assert!(
+            comparison.error <= bound,
+            "{what} on {name} with seed {seed}: {comparison}, bound {bound:.3e}"
+        );
     }
 }
 

@@ -14,20 +14,37 @@ use super::*;
 struct Planted {
     /// The files whose synchronisation it needs.
     files: &'static [&'static str],
+    /// Whether it runs on the backend of the kernels for compute capability 9.0.
+    hopper: bool,
     run: fn(&mut dyn Stream) -> kernels_backend::Result<Vec<f32>>,
 }
 
 const PLANTED: &[Planted] = &[
-    Planted { files: &["attention.cu"], run: attention },
-    Planted { files: &["reduce.h"], run: cross_entropy_loss },
-    Planted { files: &["linear.cu"], run: linear },
-    Planted { files: &["mean_tokens.cu"], run: mean_tokens },
-    Planted { files: &["primitives.cu"], run: |_| super::primitives::product(DType::Bf16, 16) },
+    Planted { files: &["attention.cu"], hopper: false, run: attention },
+    Planted { files: &["attention_mma.h"], hopper: false, run: attention_mma },
+    Planted { files: &["linear.cu"], hopper: false, run: linear },
+    Planted { files: &["linear_90a.cu"], hopper: true, run: linear_90a },
+    Planted { files: &["linear_mma.cu"], hopper: false, run: linear_mma },
+    Planted { files: &["mean_tokens.cu"], hopper: false, run: mean_tokens },
+    Planted { files: &["reduce.h"], hopper: false, run: cross_entropy_loss },
+    Planted {
+        files: &["primitives.cu"],
+        hopper: false,
+        run: |_| super::primitives::product(DType::Bf16, 16),
+    },
 ];
 
 fn attention(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
     let qkv = tensor(s, [1, 70, 3 * 40], &noise(4, 70 * 120));
     let mut context = unset(s, [1, 70, 40]);
+    let options = AttentionOptions { num_heads: 1, scale: 0.3, dropout: None, precision: DType::F32 };
+    s.attention(&qkv, &options, &mut context, None)?;
+    read(s, &context)
+}
+
+fn attention_mma(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
+    let qkv = typed(s, [1, 200, 3 * 40], DType::Bf16, &noise(4, 200 * 120));
+    let mut context = unset_in(s, [1, 200, 40], DType::Bf16);
     let options = AttentionOptions { num_heads: 1, scale: 0.3, dropout: None, precision: DType::F32 };
     s.attention(&qkv, &options, &mut context, None)?;
     read(s, &context)
@@ -50,6 +67,27 @@ fn linear(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
     read(s, &y)
 }
 
+fn linear_mma(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
+    narrow_linear(s, &CUDA.1, [140, 296, 136])
+}
+
+/// More tiles than multiprocessors, and more steps than stages.
+fn linear_90a(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
+    narrow_linear(s, HOPPER.as_ref().unwrap(), [400, 520, 264])
+}
+
+fn narrow_linear(
+    s: &mut dyn Stream,
+    backend: &Arc<dyn Backend>,
+    [rows, inputs, outputs]: [usize; 3],
+) -> kernels_backend::Result<Vec<f32>> {
+    let linear = packed(backend, WeightFormat::Bf16, [outputs, inputs], &noise(1, inputs * outputs), None);
+    let x = typed(s, [rows, inputs], DType::Bf16, &noise(3, rows * inputs));
+    let mut y = unset(s, [rows, outputs]);
+    s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into())?;
+    read(s, &y)
+}
+
 fn mean_tokens(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
     let x = tensor(s, [2, 19, 33], &noise(5, 2 * 19 * 33));
     let mut y = unset(s, [2, 33]);
@@ -68,8 +106,9 @@ impl Planted {
     /// Runs with a site left out. An error ends the stream, so each run has its own.
     fn run(&self, seed: u64, drop: &str) -> Option<Vec<f32>> {
         let options = Options { seed, drop: drop.to_owned() };
+        let backend = if self.hopper { HOPPER.as_ref().unwrap() } else { &CUDA.1 };
         with_options(&options, || {
-            let run = || (self.run)(&mut *Arc::clone(&CUDA.1).stream().unwrap());
+            let run = || (self.run)(&mut *Arc::clone(backend).stream().unwrap());
             catch_unwind(AssertUnwindSafe(run)).ok()?.ok()
         })
     }
@@ -93,7 +132,7 @@ fn every_barrier_and_every_wait_is_missed_when_it_is_taken_away() {
             let prefix = format!("{file}:");
             let sites = kernels_cuda_stand_in::sites();
             let own: Vec<_> = sites.iter().filter(|site| site.starts_with(&prefix)).collect();
-            assert!(!own.is_empty(), "{file} ran through no synchronisation");
+            assert!(!own.is_empty(), "{file} ran through no synchronisation: {sites:?}");
             unmissed.extend(own.into_iter().filter(|site| !planted.misses(site, &expected)).cloned());
         }
     }
@@ -107,8 +146,9 @@ fn every_file_that_synchronises_has_a_bug_planted() {
         for entry in fs::read_dir(kernels.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            // ptx.h only defines the waits.
-            if !(name.ends_with(".cu") || name.ends_with(".h")) || name == "ptx.h" {
+            // These only define the waits.
+            let defines = ["ptx.h", "tma.h", "wgmma.h"].contains(&name.as_str());
+            if !(name.ends_with(".cu") || name.ends_with(".h")) || defines {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();

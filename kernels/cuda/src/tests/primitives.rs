@@ -29,7 +29,7 @@ const PRIMITIVES: Kernel<Primitives> = Kernel::new("primitives", "primitives");
 
 /// The product of two 16×16 matrices, of which the first has only `rows` rows.
 pub(crate) fn product(dtype: DType, rows: usize) -> Result<Vec<f32>> {
-    let backend = CudaBackend::new(Device::open(0).unwrap())?;
+    let backend = CudaBackend::new(Device::open(0, crate::Kernels::default()).unwrap())?;
     let device = &backend.device;
     let stream = device.context.new_stream().unwrap();
     let mut s = Arc::clone(&backend).stream()?;

@@ -1,0 +1,115 @@
+// y = [y +] activation(x·Wᵀ + b) for bf16 and f16 on Hopper (wgmma and TMA, compute capability 9.0), sums in f32. Compiled and
+// run by the stand-in; never yet by a GPU, so it is used only where it is asked for by name.
+//
+// As many blocks as there are multiprocessors go over the tiles of y, 128 × COLUMNS each, down the rows first, so that
+// blocks at work together read the same weights. A block is three warpgroups. One thread of the first has TMA bring pieces
+// of x and W, 64 input features a step, into a ring of STAGES stages, and leaves its registers to the other two, which
+// multiply 64 × COLUMNS each. A stage has two barriers: `full` ends a phase when its bytes have come, `empty` when both
+// warpgroups have read them. The ring goes on from tile to tile: while sums are stored, the next tile comes.
+//
+// COLUMNS is 256, 192 or 128; the host takes the one that leaves the fewest multiprocessors idle at the end.
+//
+// Missing for speed, in order of worth: sums stored while the next tile is multiplied (the error function alone takes most
+// of the time of 768 input features), clusters of two blocks that share what they bring, stores by TMA.
+#include "epilogue.h"
+#include "tma.h"
+#include "wgmma.h"
+
+/// As `linear_90a::Linear90a`.
+struct Linear90a {
+  /// Boxes of 64 × 128 elements of x, and of 64 × COLUMNS of W.
+  TensorMap x, weight;
+  Epilogue epilogue;
+  int rows, inputs, outputs;
+};
+
+constexpr int ROWS = 128, STEP = 64, THREADS = 384, WARPGROUP = 128;
+
+/// Stages that fit the 227 KiB of a multiprocessor.
+constexpr int stages_of(int columns) { return columns == 256 ? 4 : columns == 192 ? 5 : 6; }
+
+/// A stage, and the parity of its phase; goes round the ring.
+template <int STAGES>
+struct Turn {
+  int stage = 0;
+  u32 parity;
+
+  __device__ __forceinline__ void next() {
+    if (++stage == STAGES) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+template <class T, int COLUMNS>
+__device__ __forceinline__ void linear_tiles(const Linear90a& p) {
+  constexpr int STAGES = stages_of(COLUMNS), X_BYTES = ROWS * STEP * 2, BYTES = X_BYTES + COLUMNS * STEP * 2;
+  DYNAMIC_SHARED(memory);
+  SHARED(u64, barriers, 2 * STAGES);
+  const shared_t ring = shared_address(memory), full = shared_address(barriers), empty = full + STAGES * 8;
+  const int down = (p.rows + ROWS - 1) / ROWS, across = (p.outputs + COLUMNS - 1) / COLUMNS;
+  const int steps = (p.inputs + STEP - 1) / STEP;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < STAGES; ++i) {
+      mbarrier_init(full + i * 8, 1);
+      // One arrival of each of eight warps.
+      mbarrier_init(empty + i * 8, 8);
+    }
+    mbarrier_init_fence();
+  }
+  __syncthreads();
+
+  if (threadIdx.x < WARPGROUP) {
+    leave_registers<40>();
+    if (threadIdx.x != 0) return;
+    // The first time round, stages are empty already.
+    Turn<STAGES> turn{0, 1};
+    for (int tile = blockIdx.x; tile < down * across; tile += gridDim.x)
+#pragma unroll 1
+      for (int step = 0; step < steps; ++step, turn.next()) {
+        const shared_t stage = ring + turn.stage * BYTES, barrier = full + turn.stage * 8;
+        mbarrier_wait(empty + turn.stage * 8, turn.parity);
+        mbarrier_arrive_expecting(barrier, BYTES);
+        tma_bring(stage, &p.x, barrier, step * STEP, tile % down * ROWS);
+        tma_bring(stage + X_BYTES, &p.weight, barrier, step * STEP, tile / down * COLUMNS);
+      }
+    return;
+  }
+  take_registers<232>();
+  const int half = threadIdx.x / WARPGROUP - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+  Turn<STAGES> turn{0, 0};
+  float sums[COLUMNS / 2];
+  for (int tile = blockIdx.x; tile < down * across; tile += gridDim.x) {
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step, turn.next()) {
+      mbarrier_wait(full + turn.stage * 8, turn.parity);
+      const shared_t stage = ring + turn.stage * BYTES;
+      wgmma_fence();
+#pragma unroll
+      for (int k = 0; k < STEP / 16; ++k)
+        Wgmma<T>::multiply(sums, wgmma_matrix(stage + half * 64 * STEP * 2 + k * 32), wgmma_matrix(stage + X_BYTES + k * 32),
+                           (step | k) != 0);
+      wgmma_commit();
+      wgmma_wait<0>();
+      if (lane == 0) mbarrier_arrive(empty + turn.stage * 8);
+    }
+    const int first_row = tile % down * ROWS + half * 64 + warp * 16 + lane / 4;
+    const int first_column = tile / down * COLUMNS + lane % 4 * 2;
+#pragma unroll
+    for (int j = 0; j < COLUMNS / 8; ++j)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const int row = first_row + h * 8, column = first_column + j * 8;
+        if (row < p.rows && column < p.outputs)
+          store_two_results(p.epilogue, row, column, sums[4 * j + 2 * h], sums[4 * j + 2 * h + 1]);
+      }
+  }
+}
+
+KERNEL(THREADS, 1, linear_90a_bf16_128, const __grid_constant__ Linear90a p) { linear_tiles<bf16, 128>(p); }
+KERNEL(THREADS, 1, linear_90a_bf16_192, const __grid_constant__ Linear90a p) { linear_tiles<bf16, 192>(p); }
+KERNEL(THREADS, 1, linear_90a_bf16_256, const __grid_constant__ Linear90a p) { linear_tiles<bf16, 256>(p); }
+KERNEL(THREADS, 1, linear_90a_f16_128, const __grid_constant__ Linear90a p) { linear_tiles<f16, 128>(p); }
+KERNEL(THREADS, 1, linear_90a_f16_192, const __grid_constant__ Linear90a p) { linear_tiles<f16, 192>(p); }
+KERNEL(THREADS, 1, linear_90a_f16_256, const __grid_constant__ Linear90a p) { linear_tiles<f16, 256>(p); }
