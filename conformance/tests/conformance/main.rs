@@ -78,7 +78,12 @@ impl Context {
     }
 }
 
+/// Every backend of this machine. Where it has no GPU, a stand-in for the driver runs the kernels of `cuda:0`.
 fn backends() -> Vec<Arc<dyn Backend>> {
+    match kernels_cuda_stand_in::install() {
+        Ok(driver) => eprintln!("cuda:0 runs on {driver:?}"),
+        Err(reason) => eprintln!("cuda:0 is not compared: {reason}"),
+    }
     let concrete = |name: &str| name == "reference" || name.contains(':');
     kernels::available()
         .into_iter()

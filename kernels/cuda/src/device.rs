@@ -28,15 +28,9 @@ pub(crate) struct Device {
 impl Device {
     /// Opens device `ordinal`.
     pub(crate) fn open(ordinal: usize, kernels: Kernels) -> std::result::Result<Arc<Self>, String> {
-        let context = context(ordinal)?;
+        check(ordinal)?;
+        let context = CudaContext::new(ordinal).map_err(|error| reason(&error))?;
         let capability = context.compute_capability().map_err(|error| reason(&error))?;
-        if capability < LEAST_CAPABILITY {
-            let (major, minor) = capability;
-            return Err(format!(
-                "expected compute capability {}.{} or higher, found {major}.{minor}",
-                LEAST_CAPABILITY.0, LEAST_CAPABILITY.1
-            ));
-        }
         let hopper = kernels == Kernels::Hopper;
         if hopper && capability != HOPPER {
             let (major, minor) = capability;
@@ -87,7 +81,8 @@ pub(crate) fn names() -> std::result::Result<Vec<String>, String> {
         .collect()
 }
 
-fn context(ordinal: usize) -> std::result::Result<Arc<CudaContext>, String> {
+/// Whether GPU number `ordinal` is there and new enough; if not, why. Asks without starting to use it.
+pub(crate) fn check(ordinal: usize) -> std::result::Result<(), String> {
     let count = names()?.len();
     if ordinal >= count {
         let gpus = if count == 1 { "1 GPU".to_owned() } else { format!("{count} GPUs") };
@@ -95,7 +90,24 @@ fn context(ordinal: usize) -> std::result::Result<Arc<CudaContext>, String> {
             "expected one of the {gpus} of this machine, counted from 0, found number {ordinal}"
         ));
     }
-    CudaContext::new(ordinal).map_err(|error| reason(&error))
+    use sys::CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+    };
+    let attribute = |attribute| {
+        let device = result::device::get(ordinal as i32)?;
+        // SAFETY: the device was just asked for.
+        unsafe { result::device::get_attribute(device, attribute) }
+    };
+    let (major, minor) =
+        attribute(MAJOR).and_then(|major| Ok((major, attribute(MINOR)?))).map_err(|error| reason(&error))?;
+    if (major, minor) < LEAST_CAPABILITY {
+        let (least_major, least_minor) = LEAST_CAPABILITY;
+        return Err(format!(
+            "expected compute capability {least_major}.{least_minor} or higher, found {major}.{minor}"
+        ));
+    }
+    Ok(())
 }
 
 /// Opens the driver. cudarc panics where its library is missing, so it is asked for first.

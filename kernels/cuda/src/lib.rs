@@ -124,7 +124,7 @@ impl Kernels {
 /// # Errors
 /// Why not.
 pub fn check(ordinal: usize) -> std::result::Result<(), String> {
-    device::Device::open(ordinal, Kernels::default()).map(drop)
+    device::check(ordinal)
 }
 
 /// Opens GPU number `ordinal` as the backend `cuda:<ordinal>`.

@@ -37,7 +37,7 @@ const GRAPH: &[Allowed] = &[
     Allowed {
         package: "conformance",
         normal: &["demo", "kernels", "kernels-backend", "videomae", "videomae-preprocess"],
-        dev: &[],
+        dev: &["kernels-cuda-stand-in"],
     },
     Allowed {
         package: "videomae-cli",
