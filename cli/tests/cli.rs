@@ -149,7 +149,7 @@ fn wrong_names_and_folders_say_what_is_right() {
     let left = clip("left");
     for (arguments, expected) in [
         (["--model", "demo", "--backend", "gpu"], "cpu:avx2"),
-        (["--model", "demo", "--backend", "cuda:0"], "not compiled in"),
+        (["--model", "demo", "--backend", "cuda:99"], "backend cuda:99 cannot run on this machine: "),
         (["--model", "nowhere", "--backend", "auto"], "demo"),
         (["--model", folder, "--backend", "auto"], "config.json"),
         (["--model", "demo", "--frames", "15"], "15"),
@@ -184,6 +184,11 @@ fn backends_are_listed_with_reasons() {
     }
     let rows: Value = serde_json::from_slice(&videomae(&["backends", "--json"]).stdout).unwrap();
     let cuda = rows.as_array().unwrap().iter().find(|row| row["name"] == "cuda:0").unwrap();
-    assert_eq!(cuda["available"], false);
-    assert!(cuda["detail"].as_str().unwrap().contains("not compiled in"));
+    // Without a GPU there is a reason; with one, its name.
+    let detail = cuda["detail"].as_str().unwrap();
+    assert!(
+        cuda["available"] == true || detail.contains("driver") || detail.contains("not compiled in"),
+        "{detail}"
+    );
+    assert!(!detail.is_empty());
 }

@@ -20,3 +20,8 @@ pub(crate) fn check(_ordinal: usize) -> std::result::Result<(), String> {
 pub(crate) fn open(ordinal: usize) -> Result<Arc<dyn Backend>> {
     Err(Error::Unavailable { name: format!("cuda:{ordinal}"), reason: REASON.to_owned() })
 }
+
+/// Opens the device `ordinal` with the kernels for compute capability 9.0; here, refuses.
+pub(crate) fn open_hopper(ordinal: usize) -> Result<Arc<dyn Backend>> {
+    Err(Error::Unavailable { name: format!("cuda:{ordinal}:90a"), reason: REASON.to_owned() })
+}

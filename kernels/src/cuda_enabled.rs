@@ -19,3 +19,8 @@ pub(crate) fn check(ordinal: usize) -> std::result::Result<(), String> {
 pub(crate) fn open(ordinal: usize) -> Result<Arc<dyn Backend>> {
     kernels_cuda::open(ordinal)
 }
+
+/// Opens the device `ordinal` with the kernels for compute capability 9.0.
+pub(crate) fn open_hopper(ordinal: usize) -> Result<Arc<dyn Backend>> {
+    kernels_cuda::open_with(ordinal, kernels_cuda::Kernels::Hopper)
+}

@@ -29,6 +29,7 @@
 //! | `cpu` | SIMD kernels for the best instruction set of this processor |
 //! | `cpu:portable`, `cpu:avx2`, `cpu:avx512`, `cpu:avx512bf16` | the same kernels for one instruction set |
 //! | `cuda:0` | the first NVIDIA GPU, with the feature `cuda`; never chosen by `auto` |
+//! | `cuda:0:90a` | the same with kernels for compute capability 9.0, which no GPU has run yet |
 //! | `reference` | naive loops in f64: slow, exact, forward and backward |
 //!
 //! [`available`] lists them with the reason why one cannot run here. Pitfall: a tensor or packed weight belongs

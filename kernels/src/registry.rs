@@ -83,11 +83,13 @@ enum Choice {
     BestCpu,
     Cpu(Isa),
     Cuda(usize),
+    /// A GPU with the kernels for compute capability 9.0.
+    Hopper(usize),
     Reference,
 }
 
 impl Choice {
-    /// All there are. Where there is no device, the first one stands for them.
+    /// All there are, but for what no GPU has run yet. Where there is no device, the first one stands for them.
     fn all() -> Vec<Self> {
         let isas = Isa::all().iter().copied().map(Self::Cpu);
         let devices = (0..cuda::devices().len().max(1)).map(Self::Cuda);
@@ -97,8 +99,12 @@ impl Choice {
     fn parse(name: &str) -> Option<Self> {
         match name.split_once(':') {
             // Parsing alone would also take "cuda:+1" and "cuda:007".
-            Some(("cuda", ordinal)) => {
-                ordinal.parse().ok().map(Self::Cuda).filter(|choice| choice.name() == name)
+            Some(("cuda", rest)) => {
+                let choice = match rest.strip_suffix(":90a") {
+                    Some(ordinal) => ordinal.parse().ok().map(Self::Hopper),
+                    None => rest.parse().ok().map(Self::Cuda),
+                };
+                choice.filter(|choice| choice.name() == name)
             }
             _ => Self::all().into_iter().find(|choice| choice.name() == name),
         }
@@ -110,6 +116,7 @@ impl Choice {
             Self::BestCpu => "cpu".to_owned(),
             Self::Cpu(isa) => format!("cpu:{isa}"),
             Self::Cuda(ordinal) => format!("cuda:{ordinal}"),
+            Self::Hopper(ordinal) => format!("cuda:{ordinal}:90a"),
             Self::Reference => "reference".to_owned(),
         }
     }
@@ -120,7 +127,7 @@ impl Choice {
             Self::BestCpu => format!("the best instruction set of this processor: {}", Isa::best()),
             Self::Cpu(Isa::Portable) => "kernels for any processor".to_owned(),
             Self::Cpu(isa) => format!("kernels for x86-64 processors with {isa}"),
-            Self::Cuda(ordinal) => match cuda::devices().get(*ordinal) {
+            Self::Cuda(ordinal) | Self::Hopper(ordinal) => match cuda::devices().get(*ordinal) {
                 Some(name) => name.clone(),
                 None => format!("NVIDIA GPU number {ordinal}"),
             },
@@ -132,7 +139,7 @@ impl Choice {
         match *self {
             Self::Auto | Self::BestCpu => Isa::best().check(),
             Self::Cpu(isa) => isa.check(),
-            Self::Cuda(ordinal) => cuda::check(ordinal),
+            Self::Cuda(ordinal) | Self::Hopper(ordinal) => cuda::check(ordinal),
             Self::Reference => Ok(()),
         }
     }
@@ -146,6 +153,7 @@ impl Choice {
             Self::Auto | Self::BestCpu => kernels_cpu::open(Isa::best(), options.threads),
             Self::Cpu(isa) => kernels_cpu::open(isa, options.threads),
             Self::Cuda(ordinal) => cuda::open(ordinal),
+            Self::Hopper(ordinal) => cuda::open_hopper(ordinal),
             Self::Reference => Ok(ReferenceBackend::open()),
         }
     }
@@ -191,6 +199,8 @@ mod tests {
         let reason = cuda::check(99).unwrap_err();
         let message = refusal("cuda:99", &Options::default());
         assert_eq!(message, format!("backend cuda:99 cannot run on this machine: {reason}"));
+        let message = refusal("cuda:99:90a", &Options::default());
+        assert_eq!(message, format!("backend cuda:99:90a cannot run on this machine: {reason}"));
         let expected = if cfg!(feature = "cuda") {
             ["no NVIDIA driver", "found number 99"]
         } else {
@@ -201,9 +211,20 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
-        for name in
-            ["", "CPU", "cpu:", "cpu:sse9", "cuda", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:00"]
-        {
+        for name in [
+            "",
+            "CPU",
+            "cpu:",
+            "cpu:sse9",
+            "cuda",
+            "cuda:",
+            "cuda:x",
+            "cuda:-1",
+            "cuda:+1",
+            "cuda:00",
+            "cuda:0:90b",
+            "cuda::90a",
+        ] {
             let message = refusal(name, &Options::default());
             let start = format!(
                 "unknown backend {name:?}: expected one of auto, cpu, cpu:portable, cpu:avx2, cpu:avx512, \
