@@ -57,6 +57,11 @@ fn open() -> Result<Option<Library>, String> {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         return Err("the stand-in for the CUDA driver runs on x86-64 Linux only".to_owned());
     }
+    if !std::path::Path::new(env!("STAND_IN")).exists() {
+        return Err(
+            "the stand-in for the CUDA driver was built without a C++ compiler (CXX, else c++)".to_owned()
+        );
+    }
     // SAFETY: its initialisers only fill a list of kernels.
     let library = unsafe { Library::open(Some(env!("STAND_IN")), RTLD_NOW | RTLD_GLOBAL) };
     library.map(Some).map_err(|error| error.to_string())
