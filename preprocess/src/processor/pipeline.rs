@@ -1,6 +1,8 @@
-//! Frames to `pixel_values`: resize, crop and normalise, one frame at a time.
+//! Frames to `pixel_values`: resize, crop and normalise, each frame on its own and several at a time.
 
 use std::borrow::Cow;
+
+use rayon::prelude::*;
 
 use crate::crop::{Overlap, resized_size, spatial_start};
 use crate::normalize::Formula;
@@ -74,26 +76,39 @@ pub(super) fn run_into(
         });
     }
     let conversion = Conversion::of(options, class);
-    let mut steps = Steps {
-        options,
-        resizer: Resizer::with(options.numerics, options.filter())?,
-        writer: Writer::new(Formula::of_channels(options, channels)?, [height, width]),
-    };
+    let resizer = || Resizer::with(options.numerics, options.filter());
+    // Refused here once, and not on every thread.
+    resizer()?;
+    let writer = Writer::new(Formula::of_channels(options, channels)?, [height, width]);
     let mut rest = out;
     for video in videos {
         let (out, behind) = rest.split_at_mut(video.crops.len() * num_frames * frame_len);
         rest = behind;
         let blends = conversion.blends(video.frames, &video.indices);
-        for (t, &index) in video.indices.iter().enumerate() {
-            let frame = video.frames.frame(index);
-            let frame = conversion.apply(frame, video.frames.num_channels(), blends)?;
-            let from = [video.frames.height(), video.frames.width(), channels];
-            let views = out.chunks_exact_mut(num_frames * frame_len);
-            let targets = views.map(|view| &mut view[t * frame_len..][..frame_len]).collect();
-            steps.run(frame, from, &video.crops, targets)?;
-        }
+        let from = [video.frames.height(), video.frames.width(), channels];
+        // The frames do not depend on each other, so that neither do their values on the number of threads.
+        let results: Vec<Result<()>> = by_frame(out, num_frames, frame_len)
+            .into_par_iter()
+            .zip(&video.indices)
+            .map_init(resizer, |resizer, (targets, &index)| {
+                let frame = video.frames.frame(index);
+                let frame = conversion.apply(frame, video.frames.num_channels(), blends)?;
+                let resizer = resizer.as_mut().expect("a resizer with these options was made before");
+                Steps { options, resizer, writer: &writer }.run(frame, from, &video.crops, targets)
+            })
+            .collect();
+        results.into_iter().collect::<Result<()>>()?;
     }
     Ok(shape)
+}
+
+/// The parts of the views `(T, C, H, W)` that lie in `out` one after the other, by frame: one of each view.
+fn by_frame(out: &mut [f32], num_frames: usize, frame_len: usize) -> Vec<Vec<&mut [f32]>> {
+    let mut frames: Vec<Vec<&mut [f32]>> = std::iter::repeat_with(Vec::new).take(num_frames).collect();
+    for (place, target) in out.chunks_exact_mut(frame_len).enumerate() {
+        frames[place % num_frames].push(target);
+    }
+    frames
 }
 
 /// The shape `[B, T, C, H, W]` that `videos` give under `options`.
@@ -131,8 +146,8 @@ pub(super) fn output_shape(options: &ProcessorOptions, videos: &[Selection<'_>])
 /// What happens to every frame.
 struct Steps<'a> {
     options: &'a ProcessorOptions,
-    resizer: Resizer,
-    writer: Writer,
+    resizer: &'a mut Resizer,
+    writer: &'a Writer,
 }
 
 impl Steps<'_> {
