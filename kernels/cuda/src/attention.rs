@@ -1,16 +1,17 @@
 //! `attention` and what it shares with `attention_probabilities`.
 
+use bytemuck::NoUninit;
 use kernels_backend::{AttentionOptions, Error, Layout, Result, Tensor, check, check::AttentionDims};
 
 use crate::{
     device::Device,
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     memory::Address,
     storage::{self, RowsArgument, int, type_code},
 };
 
 /// `Qkv` of heads.h.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 pub(crate) struct QkvArgument {
     data: Address,
@@ -19,6 +20,8 @@ pub(crate) struct QkvArgument {
     num_heads: i32,
     head_dim: i32,
     by_head: i32,
+    /// So that no byte is undefined.
+    padding: i32,
 }
 
 impl QkvArgument {
@@ -31,12 +34,13 @@ impl QkvArgument {
             num_heads: int(op, dims.num_heads)?,
             head_dim: int(op, dims.head_dim)?,
             by_head: (qkv.layout() != Layout::Rows).into(),
+            padding: 0,
         })
     }
 }
 
 /// `Attention` of attention.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Attention {
     qkv: QkvArgument,
@@ -44,10 +48,9 @@ struct Attention {
     /// Zero for none.
     stats: Address,
     scale: f32,
+    /// So that no byte is undefined.
+    padding: i32,
 }
-
-// SAFETY: addresses and numbers, in the order of attention.cu.
-unsafe impl Parameters for Attention {}
 
 /// By the type of qkv.
 const ATTENTION: [Kernel<Attention>; 3] = [
@@ -98,6 +101,7 @@ pub(crate) fn attention(
         context: storage::rows(OP, "context", &(&*context).into(), ctx.device)?,
         stats: stats.map_or(Ok(0), |stats| storage::floats(OP, "stats", stats, ctx.device))?,
         scale: options.scale,
+        padding: 0,
     };
     let (kernel, blocks) = match parameters.on_tensor_cores(head_dim) {
         Some(kernel) => (kernel, [tokens.div_ceil(MMA_TOKENS), batch * num_heads, 1]),

@@ -1,15 +1,16 @@
 //! `attention_probabilities`: the softmax of the scores, to look at.
 
+use bytemuck::NoUninit;
 use kernels_backend::{AttentionOptions, Result, Tensor, check, check::AttentionDims};
 
 use crate::{
     attention::{QkvArgument, refuse_dropout},
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     storage::{self, RowsArgument, int},
 };
 
 /// `AttentionProbabilities` of attention_probabilities.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct AttentionProbabilities {
     qkv: QkvArgument,
@@ -17,9 +18,6 @@ struct AttentionProbabilities {
     total: i32,
     scale: f32,
 }
-
-// SAFETY: addresses and numbers, in the order of attention_probabilities.cu.
-unsafe impl Parameters for AttentionProbabilities {}
 
 const ATTENTION_PROBABILITIES: Kernel<AttentionProbabilities> =
     Kernel::new("attention_probabilities", "attention_probabilities");

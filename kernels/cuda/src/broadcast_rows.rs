@@ -1,14 +1,15 @@
 //! `broadcast_rows`: `dst[b, i] [+]= row[i mod R]`.
 
+use bytemuck::NoUninit;
 use kernels_backend::{Result, RowsMut, Tensor, Write, check};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     storage::{self, RowsArgument, elements_at_once, int},
 };
 
 /// `BroadcastRows` of broadcast_rows.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct BroadcastRows {
     table: RowsArgument,
@@ -18,9 +19,6 @@ struct BroadcastRows {
     count: i32,
     accumulate: i32,
 }
-
-// SAFETY: addresses and numbers, in the order of broadcast_rows.cu.
-unsafe impl Parameters for BroadcastRows {}
 
 const BROADCAST_ROWS: Kernel<BroadcastRows> = Kernel::new("broadcast_rows", "broadcast_rows");
 

@@ -1,14 +1,15 @@
 //! `cast`: rows to rows, between element types.
 
+use bytemuck::NoUninit;
 use kernels_backend::{Result, Rows, RowsMut, check};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     storage::{self, RowsArgument, elements_at_once, int},
 };
 
 /// `Cast` of cast.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Cast {
     from: RowsArgument,
@@ -16,10 +17,9 @@ struct Cast {
     total: i32,
     width: i32,
     count: i32,
+    /// So that no byte is undefined.
+    padding: i32,
 }
-
-// SAFETY: addresses and numbers, in the order of cast.cu.
-unsafe impl Parameters for Cast {}
 
 const CAST: Kernel<Cast> = Kernel::new("cast", "cast");
 
@@ -42,7 +42,8 @@ pub(crate) fn copy(
     width: usize,
 ) -> Result<()> {
     let count = elements_at_once(width, &[&from, &to]);
-    let parameters = Cast { from, to, total: int(op, total)?, width: int(op, width)?, count: count as i32 };
+    let parameters =
+        Cast { from, to, total: int(op, total)?, width: int(op, width)?, count: count as i32, padding: 0 };
     // SAFETY: both operands have this many rows of this width.
     unsafe { ctx.launch(&CAST, Grid::of_threads(total * width / count), &parameters) }
 }

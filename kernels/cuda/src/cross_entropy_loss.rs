@@ -1,15 +1,16 @@
 //! `cross_entropy_loss`: `−ln softmax(logits)[label]`, averaged over the labels that count.
 
+use bytemuck::NoUninit;
 use kernels_backend::{Error, Result, Tensor, check};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     memory::Address,
     storage::{self, int, type_code},
 };
 
 /// `CrossEntropyLoss` of cross_entropy_loss.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct CrossEntropyLoss {
     logits: Address,
@@ -24,9 +25,6 @@ struct CrossEntropyLoss {
     classes: i32,
     items: f32,
 }
-
-// SAFETY: addresses and numbers, in the order of cross_entropy_loss.cu.
-unsafe impl Parameters for CrossEntropyLoss {}
 
 const CROSS_ENTROPY_LOSS: Kernel<CrossEntropyLoss> = Kernel::new("cross_entropy_loss", "cross_entropy_loss");
 

@@ -1,15 +1,16 @@
 //! `gather_rows`: `dst[b, i] [+]= table[indices[b, i]]`.
 
+use bytemuck::NoUninit;
 use kernels_backend::{Result, RowsMut, Tensor, Write, check};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     memory::Address,
     storage::{self, RowsArgument, elements_at_once, int},
 };
 
 /// `GatherRows` of gather_rows.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct GatherRows {
     table: RowsArgument,
@@ -20,9 +21,6 @@ struct GatherRows {
     count: i32,
     accumulate: i32,
 }
-
-// SAFETY: addresses and numbers, in the order of gather_rows.cu.
-unsafe impl Parameters for GatherRows {}
 
 const GATHER_ROWS: Kernel<GatherRows> = Kernel::new("gather_rows", "gather_rows");
 

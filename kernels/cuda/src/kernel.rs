@@ -2,18 +2,14 @@
 
 use std::{collections::HashMap, ffi::CString, marker::PhantomData, sync::Arc};
 
+use bytemuck::NoUninit;
 use cudarc::driver::{CudaStream, result, sys};
 use kernels_backend::{Error, Result};
 
 use crate::{device::Device, ptx::PTX};
 
-/// What a kernel is given: one structure, declared in the same order in its `.cu` file.
-///
-/// # Safety
-/// - `repr(C)`, made of integers, floats and addresses.
-pub(crate) unsafe trait Parameters: Copy {}
-
-/// A kernel and the type of its parameters.
+/// A kernel and the type of its parameters: one structure of integers, floats and addresses, declared in the same order in
+/// its `.cu` file, without undefined bytes between them.
 pub(crate) struct Kernel<P> {
     /// The `.cu` file it is in, without ending.
     pub(crate) file: &'static str,
@@ -23,7 +19,7 @@ pub(crate) struct Kernel<P> {
     parameters: PhantomData<fn(P)>,
 }
 
-impl<P: Parameters> Kernel<P> {
+impl<P: NoUninit> Kernel<P> {
     /// The kernel `name` of the file `<file>.cu`.
     pub(crate) const fn new(file: &'static str, name: &'static str) -> Self {
         Self { file, name, dynamic_shared: 0, parameters: PhantomData }
@@ -93,7 +89,7 @@ impl Context<'_> {
     /// # Safety
     /// - The addresses in `parameters` are those of tensors or packed weights of this device, as large as the kernel
     ///   takes them to be by the sizes given with them.
-    pub(crate) unsafe fn launch<P: Parameters>(
+    pub(crate) unsafe fn launch<P: NoUninit>(
         &self,
         kernel: &Kernel<P>,
         grid: Grid,

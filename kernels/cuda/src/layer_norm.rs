@@ -1,15 +1,16 @@
 //! `layer_norm`: each row to mean 0 and variance 1, then the affine part.
 
+use bytemuck::NoUninit;
 use kernels_backend::{Result, Rows, RowsMut, Tensor, check};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     memory::Address,
     storage::{self, RowsArgument, elements_at_once, int},
 };
 
 /// `LayerNorm` of layer_norm.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct LayerNorm {
     x: RowsArgument,
@@ -23,9 +24,6 @@ struct LayerNorm {
     count: i32,
     eps: f32,
 }
-
-// SAFETY: addresses and numbers, in the order of layer_norm.cu.
-unsafe impl Parameters for LayerNorm {}
 
 const LAYER_NORM: Kernel<LayerNorm> = Kernel::new("layer_norm", "layer_norm");
 

@@ -47,7 +47,7 @@
 //! 1. `src/<op>.cu`: a structure of parameters and a `KERNEL(threads, blocks, <op>, …)`, opening with its formula, its tiling
 //!    and the versions tried. Headers shared by ops are in `device/`; `ptx.h` is the only one with inline PTX, and each of
 //!    its primitives has a body for the GPU and one for the processor.
-//! 2. `src/<op>.rs`: the same structure as `#[repr(C)]`, `unsafe impl Parameters`, and
+//! 2. `src/<op>.rs`: the same structure as `#[repr(C)]` and `NoUninit`, and
 //!    `const OP: Kernel<Parameters> = Kernel::new("<file>", "<kernel>")`; checks, then `ctx.launch`. The size of the
 //!    structure is compared with the PTX when the kernel is loaded. Add the `mod` below and the line in `stream.rs`.
 //! 3. `cargo xtask cuda`, and commit `ptx/`. A kernel that spills registers is refused. A file `<op>_90a.cu` is compiled

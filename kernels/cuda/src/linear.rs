@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytemuck::NoUninit;
 use kernels_backend::{
     Activation, Epilogue, Error, Layout, Linear, LinearBlock, PackedWeights, Result, RowDims, Rows, RowsMut,
     Shape, Tensor, WeightFormat, Write, check,
@@ -10,7 +11,7 @@ use kernels_backend::{
 use crate::{
     cast,
     device::Device,
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     linear_90a,
     memory::{Address, Memory},
     storage::{self, RowsArgument, int, type_code},
@@ -120,7 +121,7 @@ pub(crate) fn repack(
 }
 
 /// `Epilogue` of epilogue.h.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 pub(crate) struct EpilogueArgument {
     y: RowsArgument,
@@ -133,7 +134,7 @@ pub(crate) struct EpilogueArgument {
 }
 
 /// `Linear` of linear.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 pub(crate) struct LinearParameters {
     pub(crate) x: RowsArgument,
@@ -143,10 +144,9 @@ pub(crate) struct LinearParameters {
     pub(crate) rows: i32,
     pub(crate) inputs: i32,
     pub(crate) outputs: i32,
+    /// So that no byte is undefined.
+    padding: i32,
 }
-
-// SAFETY: addresses and numbers, in the order of linear.cu and linear_mma.cu.
-unsafe impl Parameters for LinearParameters {}
 
 impl LinearParameters {
     /// Rows, inputs and outputs.
@@ -207,6 +207,7 @@ pub(crate) fn linear(
         rows: int(OP, rows)?,
         inputs: int(OP, inputs)?,
         outputs: int(OP, outputs)?,
+        padding: 0,
     };
     let on_tensor_cores = parameters.suits_tensor_cores(packed.dtype);
     if on_tensor_cores && ctx.device.hopper && x.dims.is_contiguous() && rows > 0 {

@@ -1,15 +1,16 @@
 //! `linear` on Hopper: where its kernel applies, and how it is launched.
 
+use bytemuck::NoUninit;
 use kernels_backend::{DType, Result};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     linear::{LinearParameters, Packed},
     tma::TensorMap,
 };
 
 /// `Linear90a` of linear_90a.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Linear90a {
     x: TensorMap,
@@ -18,10 +19,9 @@ struct Linear90a {
     rows: i32,
     inputs: i32,
     outputs: i32,
+    /// So that no byte is undefined.
+    padding: [i32; 7],
 }
-
-// SAFETY: maps, addresses and numbers, in the order of linear_90a.cu.
-unsafe impl Parameters for Linear90a {}
 
 /// Rows of a tile, and input features of a step.
 const ROWS: usize = 128;
@@ -64,6 +64,7 @@ pub(crate) unsafe fn launch(ctx: &Context<'_>, parameters: &LinearParameters, pa
         rows: parameters.rows,
         inputs: parameters.inputs,
         outputs: parameters.outputs,
+        padding: [0; 7],
     };
     let tiles = rows.div_ceil(ROWS) * outputs.div_ceil(*columns);
     let grid = Grid::of_blocks([tiles.min(ctx.device.multiprocessors), 1, 1], 384);

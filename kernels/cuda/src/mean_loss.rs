@@ -1,16 +1,17 @@
 //! What `mse_loss` and `bce_with_logits_loss` share: a mean over elements, in two launches.
 
+use bytemuck::NoUninit;
 use kernels_backend::{Result, Tensor, check};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     memory::{Address, Memory},
     storage::{self, type_code},
     transfer::device_memory,
 };
 
 /// `MeanLoss` of mean_loss.h.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 pub(crate) struct MeanLoss {
     x: Address,
@@ -22,13 +23,12 @@ pub(crate) struct MeanLoss {
     x_type: i32,
     target_type: i32,
     gradient_type: i32,
+    /// So that no byte is undefined.
+    padding: i32,
 }
 
-// SAFETY: addresses and numbers, in the order of mean_loss.h.
-unsafe impl Parameters for MeanLoss {}
-
 /// `MeanOfPartials` of mean_loss.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct MeanOfPartials {
     partials: Address,
@@ -37,9 +37,6 @@ struct MeanOfPartials {
     blocks: i32,
     dtype: i32,
 }
-
-// SAFETY: addresses and numbers, in the order of mean_loss.cu.
-unsafe impl Parameters for MeanOfPartials {}
 
 const MEAN_OF_PARTIALS: Kernel<MeanOfPartials> = Kernel::new("mean_loss", "mean_of_partials");
 
@@ -75,6 +72,7 @@ pub(crate) fn mean_loss(
         gradient_type: gradient
             .as_deref()
             .map_or(Ok(0), |gradient| type_code(op, "gradient", gradient.dtype()))?,
+        padding: 0,
     };
     let mean = MeanOfPartials {
         partials,

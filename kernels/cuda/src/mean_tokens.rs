@@ -1,23 +1,23 @@
 //! `mean_tokens`: the mean over the rows of each sample.
 
+use bytemuck::NoUninit;
 use kernels_backend::{Result, Rows, Tensor, check};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     storage::{self, RowsArgument, int},
 };
 
 /// `MeanTokens` of mean_tokens.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct MeanTokens {
     x: RowsArgument,
     y: RowsArgument,
     width: i32,
+    /// So that no byte is undefined.
+    padding: i32,
 }
-
-// SAFETY: addresses and numbers, in the order of mean_tokens.cu.
-unsafe impl Parameters for MeanTokens {}
 
 const MEAN_TOKENS: Kernel<MeanTokens> = Kernel::new("mean_tokens", "mean_tokens");
 
@@ -32,6 +32,7 @@ pub(crate) fn mean_tokens(ctx: &Context<'_>, x: &Rows<'_>, y: &mut Tensor) -> Re
         x: storage::rows(OP, "x", x, ctx.device)?,
         y: storage::rows(OP, "mean", &(&*y).into(), ctx.device)?,
         width: int(OP, x.dims.width)?,
+        padding: 0,
     };
     let grid = Grid::of_blocks([x.dims.width.div_ceil(COLUMNS), x.dims.batch, 1], 256);
     // SAFETY: y has a row of this width for each sample of x.

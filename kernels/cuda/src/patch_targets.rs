@@ -1,9 +1,10 @@
 //! `patch_targets`: what the pre-training decoder learns to predict.
 
+use bytemuck::NoUninit;
 use kernels_backend::{Error, Result, Tensor, check};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     patches::CutArgument,
     storage::{self, RowsArgument, int},
 };
@@ -12,7 +13,7 @@ use crate::{
 const MAX_CHANNELS: usize = 8;
 
 /// `PatchTargets` of patch_targets.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct PatchTargets {
     cut: CutArgument,
@@ -22,9 +23,6 @@ struct PatchTargets {
     mean: [f32; MAX_CHANNELS],
     std: [f32; MAX_CHANNELS],
 }
-
-// SAFETY: addresses and numbers, in the order of patch_targets.cu.
-unsafe impl Parameters for PatchTargets {}
 
 const PATCH_TARGETS: Kernel<PatchTargets> = Kernel::new("patch_targets", "patch_targets");
 

@@ -1,5 +1,6 @@
 //! What `patchify` and `patch_targets` share: a video and how it is cut.
 
+use bytemuck::NoUninit;
 use kernels_backend::{PatchGeometry, Result, Tensor, check};
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// `Cut` of patches.h.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 pub(crate) struct CutArgument {
     pixels: Address,
@@ -24,6 +25,8 @@ pub(crate) struct CutArgument {
     patch_height: i32,
     patch_width: i32,
     rows: i32,
+    /// So that no byte is undefined.
+    padding: i32,
 }
 
 impl CutArgument {
@@ -58,6 +61,7 @@ impl CutArgument {
             patch_width: int(op, geometry.patch_width)?,
             // No rows are seen, but rows are divided by.
             rows: int(op, rows.max(1))?,
+            padding: 0,
         })
     }
 }

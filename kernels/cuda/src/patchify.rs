@@ -1,15 +1,16 @@
 //! `patchify`: a video to rows of patches.
 
+use bytemuck::NoUninit;
 use kernels_backend::{PatchGeometry, Result, RowsMut, Tensor, check};
 
 use crate::{
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     patches::CutArgument,
     storage::{self, RowsArgument, int},
 };
 
 /// `Patchify` of patchify.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Patchify {
     cut: CutArgument,
@@ -17,10 +18,9 @@ struct Patchify {
     total: i32,
     width: i32,
     count: i32,
+    /// So that no byte is undefined.
+    padding: i32,
 }
-
-// SAFETY: addresses and numbers, in the order of patchify.cu.
-unsafe impl Parameters for Patchify {}
 
 const PATCHIFY: Kernel<Patchify> = Kernel::new("patchify", "patchify");
 
@@ -44,6 +44,7 @@ pub(crate) fn patchify(
         total: int(OP, total)?,
         width: int(OP, width)?,
         count,
+        padding: 0,
     };
     // SAFETY: the geometry divides the video, indices lie within it, and there is a row of a patch for each.
     unsafe { ctx.launch(&PATCHIFY, Grid::of_threads(total * width / count as usize), &parameters) }

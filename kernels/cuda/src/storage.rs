@@ -1,10 +1,10 @@
 //! Tensors in device memory: dense, row-major, in their own element type.
 
+use bytemuck::NoUninit;
 use kernels_backend::{DType, Error, Layout, Result, RowDims, Rows, RowsMut, Shape, Storage, Tensor, check};
 
 use crate::{
     device::Device,
-    kernel::Parameters,
     memory::{Address, Memory},
 };
 
@@ -65,7 +65,7 @@ pub(crate) fn type_code(op: &'static str, operand: &'static str, dtype: DType) -
 }
 
 /// `Rows` of rows.h.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 pub(crate) struct RowsArgument {
     pub(crate) data: Address,
@@ -76,9 +76,6 @@ pub(crate) struct RowsArgument {
     offset: i32,
     pub(crate) dtype: i32,
 }
-
-// SAFETY: an address and numbers, in the order of rows.h.
-unsafe impl Parameters for RowsArgument {}
 
 impl RowsArgument {
     /// Rows of `dims` in memory of this type.

@@ -2,13 +2,14 @@
 
 use std::mem::MaybeUninit;
 
+use bytemuck::NoUninit;
 use cudarc::driver::sys;
 use kernels_backend::{DType, Error, Result};
 
 use crate::{device::Device, memory::Address};
 
 /// `TensorMap` of tma.h: made by the driver, read by the GPU.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C, align(64))]
 pub(crate) struct TensorMap([u64; 16]);
 

@@ -1,18 +1,19 @@
 //! The primitives of ptx.h: on a device, that their two bodies agree.
 
+use bytemuck::NoUninit;
 use kernels_backend::Result;
 
 use super::*;
 use crate::{
     backend::CudaBackend,
     device::Device,
-    kernel::{Context, Grid, Kernel, Parameters},
+    kernel::{Context, Grid, Kernel},
     memory::Address,
     storage::{storage, type_code},
 };
 
 /// `Primitives` of primitives.cu.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 struct Primitives {
     a: Address,
@@ -21,9 +22,6 @@ struct Primitives {
     rows: i32,
     dtype: i32,
 }
-
-// SAFETY: addresses and numbers, in the order of primitives.cu.
-unsafe impl Parameters for Primitives {}
 
 const PRIMITIVES: Kernel<Primitives> = Kernel::new("primitives", "primitives");
 
