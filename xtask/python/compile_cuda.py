@@ -65,12 +65,15 @@ class Nvrtc:
 
 
 def assemble(ptxas: Path, ptx: Path, architecture: str) -> str:
-    """What ptxas says of its work; its errors end the program."""
+    """What ptxas says of its work; its errors end the program, and so does wgmma that it makes wait."""
     target = architecture.replace("compute", "sm")
     command = [ptxas, f"-arch={target}", "-v", ptx, "-o", ptx.with_suffix(".cubin")]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{ptx.name}: {' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    if "wgmma.mma_async instructions are serialized" in done.stderr + done.stdout:
+        # It does so where it cannot prove that the registers of a product under way are left alone.
+        sys.exit(f"{ptx.name}: {done.stdout}{done.stderr}")
     return done.stderr + done.stdout
 
 

@@ -53,14 +53,6 @@ struct Running {
   float largest[2], sum[2];
 };
 
-/// The largest, or the sum, of what the four threads of a query hold.
-template <class Join>
-__device__ __forceinline__ float of_four(float x, Join join) {
-#pragma unroll
-  for (int distance = 1; distance < 4; distance *= 2) x = join(x, __shfl_xor_sync(ALL_LANES, x, distance));
-  return x;
-}
-
 /// Scores of a step become exponentials of their distance to the running maximum; returns what sums so far are worth now.
 __device__ __forceinline__ void soften(float (&scores)[KEYS / 8][4], Running& running, float factor, int keys,
                                        float (&correction)[2]) {

@@ -74,6 +74,17 @@ __device__ __forceinline__ float exp2_approximate(float x) {
   return y;
 }
 
+// Barriers for some of the warps of a block, numbered from 1: a phase ends when `threads` have come, of which those that only
+// arrive do not wait.
+
+__device__ __forceinline__ void named_barrier_wait(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+__device__ __forceinline__ void named_barrier_arrive(int barrier, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
 // cp.async: 16 bytes from global to shared memory past the registers. Both addresses are multiples of 16. The bytes may
 // be read after the wait and, by other threads, a barrier.
 
@@ -169,6 +180,26 @@ inline u32 f16x2_from_f32(float low, float high) { return f16_from_f32(low) | (u
 inline float exp2_approximate(float x) {
   float y = std::exp2(x);
   return std::fabs(y) < 0x1p-126f ? 0.f : y;
+}
+
+/// Where nobody waits, arrivals have no effect; then one side is missing.
+inline void come_to(shim::NamedBarrier& barrier, int threads, shim::Place place) {
+  if (barrier.waiting == 0 && barrier.group.arrived + 1 == threads) shim::fail("a barrier where nobody waits", place);
+  if (barrier.group.arrived + 1 == threads) barrier.waiting = 0;
+  shim::arrive(barrier.group, threads);
+}
+
+inline void named_barrier_wait(int barrier, int threads, SHIM_CALLER) {
+  if (shim::dropped("named_barrier_wait", SHIM_PLACE)) return;
+  shim::NamedBarrier& named = shim::block.named[barrier];
+  const uint64_t generation = named.group.generation;
+  ++named.waiting;
+  come_to(named, threads, SHIM_PLACE);
+  shim::await(named.group, generation, SHIM_PLACE);
+}
+
+inline void named_barrier_arrive(int barrier, int threads, SHIM_CALLER) {
+  if (!shim::dropped("named_barrier_arrive", SHIM_PLACE)) come_to(shim::block.named[barrier], threads, SHIM_PLACE);
 }
 
 /// The copies that a thread has under way: the group that is open, then the closed ones, oldest first.

@@ -21,6 +21,14 @@ __device__ __forceinline__ float warp_max(float x) {
   return x;
 }
 
+/// The largest, or the sum, of what four neighbours hold: those that share a row of what mma.sync and wgmma make.
+template <class Join>
+__device__ __forceinline__ float of_four(float x, Join join) {
+#pragma unroll
+  for (int distance = 1; distance < 4; distance *= 2) x = join(x, __shfl_xor_sync(ALL_LANES, x, distance));
+  return x;
+}
+
 /// A number for each warp, which all reductions of a kernel use in turn.
 template <int THREADS>
 __device__ __forceinline__ float* block_partials() {

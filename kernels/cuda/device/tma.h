@@ -1,11 +1,11 @@
-// TMA and mbarrier: tiles of a matrix come to shared memory by themselves, and a barrier that lies there counts their bytes.
+// TMA and mbarrier: tiles of a tensor come to shared memory by themselves, and a barrier that lies there counts their bytes.
 // Compute capability 9.0 and up.
 #pragma once
 #include "ptx.h"
 
 #ifndef STAND_IN
 
-/// What the driver makes of a matrix; see `kernel::TensorMap`.
+/// What the driver makes of a tensor; see `tma::TensorMap`.
 struct __align__(64) TensorMap {
   u64 opaque[16];
 };
@@ -48,6 +48,14 @@ __device__ __forceinline__ void tma_bring(shared_t to, const TensorMap* map, sha
       : "memory");
 }
 
+/// As `tma_bring` for four coordinates, the innermost first.
+__device__ __forceinline__ void tma_bring(shared_t to, const TensorMap* map, shared_t barrier, int x, int y, int z, int w) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(to),
+      "l"(map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w)
+      : "memory");
+}
+
 /// Leaves a warpgroup with so many registers a thread, so that others can take more.
 template <int REGISTERS>
 __device__ __forceinline__ void leave_registers() {
@@ -61,12 +69,13 @@ __device__ __forceinline__ void take_registers() {
 
 #else  // STAND_IN
 
-/// As cuTensorMapEncodeTiled of driver.cpp writes it: rows of 16-bit elements, in boxes of rows of at most 128 bytes.
+/// As cuTensorMapEncodeTiled of driver.cpp writes it, of 16-bit elements. A dimension that is not used has size 1. Rows of a
+/// box are 32, 64 or 128 bytes, and swizzled by as many.
 struct alignas(64) TensorMap {
   const u8* data;
-  u64 stride;
-  int columns, rows, box_columns, box_rows;
-  u8 rest[96];
+  /// In bytes.
+  u64 strides[4];
+  int sizes[4], box[4];
 };
 
 /// Barriers live beside the memory they are in, by address.
@@ -116,24 +125,38 @@ inline void mbarrier_wait(shared_t barrier, u32 parity, SHIM_CALLER) {
 }
 
 /// The box reads as NaN at once; its elements, and the bytes at the barrier, come later.
-inline void tma_bring(shared_t to, const TensorMap* map, shared_t barrier, int column, int row,
-                      SHIM_CALLER) {
-  if (to % 1024) shim::fail("TMA to an address that is no multiple of 1024", SHIM_PLACE);
-  const TensorMap m = *map;
-  const i64 bytes = (i64)m.box_columns * m.box_rows * 2;
+inline void bring_box(shared_t to, const TensorMap& map, shared_t barrier, std::array<int, 4> first, shim::Place place) {
+  const u64 row_bytes = (u64)map.box[0] * 2;
+  const i64 bytes = (i64)row_bytes * map.box[1] * map.box[2] * map.box[3];
+  if (to % (8 * row_bytes)) shim::fail("TMA to an address between two repetitions of the swizzle", place);
   shim::spoil((void*)to, bytes);
   shim::block.later.push_back([=] {
-    for (int j = 0; j < m.box_rows; ++j)
-      for (int i = 0; i < m.box_columns; ++i) {
-        u64 at = (u64)(j * m.box_columns + i) * 2;
-        bool inside = row + j < m.rows && column + i < m.columns;
-        // The swizzle by 128 bytes: pieces of 16 within a row of 128, exclusive-or the row.
-        *(u16*)(to + (at ^ ((at >> 3) & 0x70))) =
-            inside ? *(const u16*)(m.data + (row + j) * m.stride + (column + i) * 2) : 0;
-      }
+    u64 at = to;
+    std::array<int, 4> i;
+    for (i[3] = 0; i[3] < map.box[3]; ++i[3])
+      for (i[2] = 0; i[2] < map.box[2]; ++i[2])
+        for (i[1] = 0; i[1] < map.box[1]; ++i[1])
+          for (i[0] = 0; i[0] < map.box[0]; ++i[0], at += 2) {
+            const u8* from = map.data;
+            bool inside = true;
+            for (int d = 0; d < 4; ++d) {
+              inside &= first[d] + i[d] >= 0 && first[d] + i[d] < map.sizes[d];
+              from += (first[d] + i[d]) * map.strides[d];
+            }
+            // The swizzle: within eight rows, pieces of 16 bytes change places by the number of the 128 bytes they are in.
+            *(u16*)(at ^ (at >> 3 & (row_bytes - 16))) = inside ? *(const u16*)from : 0;
+          }
     mbarrier(barrier).bytes -= bytes;
     mbarrier(barrier).step();
   });
+}
+
+inline void tma_bring(shared_t to, const TensorMap* map, shared_t barrier, int column, int row, SHIM_CALLER) {
+  bring_box(to, *map, barrier, {column, row, 0, 0}, SHIM_PLACE);
+}
+
+inline void tma_bring(shared_t to, const TensorMap* map, shared_t barrier, int x, int y, int z, int w, SHIM_CALLER) {
+  bring_box(to, *map, barrier, {x, y, z, w}, SHIM_PLACE);
 }
 
 template <int REGISTERS>

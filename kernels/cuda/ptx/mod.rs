@@ -3,6 +3,8 @@
 /// The name of each kernel file, and its PTX as a zlib stream.
 pub(crate) const PTX: &[(&str, &[u8])] = &[
     ("attention", include_bytes!("attention.compute_80.ptx.z")),
+    ("attention_bf16_90a", include_bytes!("attention_bf16_90a.compute_90a.ptx.z")),
+    ("attention_f16_90a", include_bytes!("attention_f16_90a.compute_90a.ptx.z")),
     ("attention_mma_bf16", include_bytes!("attention_mma_bf16.compute_80.ptx.z")),
     ("attention_mma_f16", include_bytes!("attention_mma_f16.compute_80.ptx.z")),
     ("attention_probabilities", include_bytes!("attention_probabilities.compute_80.ptx.z")),

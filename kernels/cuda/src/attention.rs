@@ -4,6 +4,7 @@ use bytemuck::NoUninit;
 use kernels_backend::{AttentionOptions, Error, Layout, Result, Tensor, check, check::AttentionDims};
 
 use crate::{
+    attention_90a,
     device::Device,
     kernel::{Context, Grid, Kernel},
     memory::Address,
@@ -14,12 +15,12 @@ use crate::{
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
 pub(crate) struct QkvArgument {
-    data: Address,
+    pub(crate) data: Address,
     pub(crate) dtype: i32,
     tokens: i32,
     num_heads: i32,
     head_dim: i32,
-    by_head: i32,
+    pub(crate) by_head: i32,
     /// So that no byte is undefined.
     padding: i32,
 }
@@ -42,12 +43,12 @@ impl QkvArgument {
 /// `Attention` of attention.cu.
 #[derive(Clone, Copy, NoUninit)]
 #[repr(C)]
-struct Attention {
-    qkv: QkvArgument,
-    context: RowsArgument,
+pub(crate) struct Attention {
+    pub(crate) qkv: QkvArgument,
+    pub(crate) context: RowsArgument,
     /// Zero for none.
-    stats: Address,
-    scale: f32,
+    pub(crate) stats: Address,
+    pub(crate) scale: f32,
     /// So that no byte is undefined.
     padding: i32,
 }
@@ -103,6 +104,10 @@ pub(crate) fn attention(
         scale: options.scale,
         padding: 0,
     };
+    // SAFETY: as below.
+    if ctx.device.hopper && unsafe { attention_90a::launch(ctx, &parameters, dims) }? {
+        return Ok(());
+    }
     let (kernel, blocks) = match parameters.on_tensor_cores(head_dim) {
         Some(kernel) => (kernel, [tokens.div_ceil(MMA_TOKENS), batch * num_heads, 1]),
         None => (

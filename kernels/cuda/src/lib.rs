@@ -68,6 +68,7 @@ mod transfer;
 
 // The ops, and what they share.
 mod attention;
+mod attention_90a;
 mod attention_probabilities;
 mod bce_with_logits_loss;
 mod broadcast_rows;
@@ -99,7 +100,7 @@ pub fn devices() -> std::result::Result<Vec<String>, String> {
     device::names()
 }
 
-/// Which kernels run a linear layer in bf16 or f16.
+/// Which kernels run linear layers and attention in bf16 or f16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kernels {
     /// Those for compute capability 8.0 and up.

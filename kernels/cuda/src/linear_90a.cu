@@ -79,8 +79,8 @@ __device__ __forceinline__ void linear_tiles(const Linear90a& p) {
   take_registers<232>();
   const int half = threadIdx.x / WARPGROUP - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
   Turn<STAGES> turn{0, 0};
-  float sums[COLUMNS / 2];
   for (int tile = blockIdx.x; tile < down * across; tile += gridDim.x) {
+    float sums[COLUMNS / 2] = {};
 #pragma unroll 1
     for (int step = 0; step < steps; ++step, turn.next()) {
       mbarrier_wait(full + turn.stage * 8, turn.parity);
@@ -88,10 +88,11 @@ __device__ __forceinline__ void linear_tiles(const Linear90a& p) {
       wgmma_fence();
 #pragma unroll
       for (int k = 0; k < STEP / 16; ++k)
-        Wgmma<T>::multiply(sums, wgmma_matrix(stage + half * 64 * STEP * 2 + k * 32), wgmma_matrix(stage + X_BYTES + k * 32),
-                           (step | k) != 0);
+        Wgmma<T>::multiply(sums, wgmma_matrix(stage + half * 64 * STEP * 2 + k * 32, STEP * 2),
+                           wgmma_matrix(stage + X_BYTES + k * 32, STEP * 2), 1);
       wgmma_commit();
       wgmma_wait<0>();
+      wgmma_settle(sums);
       if (lane == 0) mbarrier_arrive(empty + turn.stage * 8);
     }
     const int first_row = tile % down * ROWS + half * 64 + warp * 16 + lane / 4;

@@ -6,7 +6,7 @@ use kernels_backend::{DType, Result};
 use crate::{
     kernel::{Context, Grid, Kernel},
     linear::{LinearParameters, Packed},
-    tma::TensorMap,
+    tma::{Dimension, TensorMap},
 };
 
 /// `Linear90a` of linear_90a.cu.
@@ -49,17 +49,14 @@ const fn kernels(names: [&'static str; 2], columns: usize, stages: usize) -> [Ke
 pub(crate) unsafe fn launch(ctx: &Context<'_>, parameters: &LinearParameters, packed: &Packed) -> Result<()> {
     let [rows, inputs, outputs] = parameters.sizes();
     let (columns, kernels) = suitable(rows, outputs, ctx.device.multiprocessors);
-    let (x, dtype) = (&parameters.x, packed.dtype);
+    let matrix = |data, [rows, stride, of_box]: [usize; 3]| {
+        let across = Dimension { size: inputs, stride: 1, of_box: STEP };
+        let down = Dimension { size: rows, stride, of_box };
+        TensorMap::new("linear", ctx.device, packed.dtype, data, [across, down])
+    };
     let parameters = Linear90a {
-        x: TensorMap::new(ctx.device, x.first(), [rows, inputs], x.stride as usize, dtype, [ROWS, STEP])?,
-        weight: TensorMap::new(
-            ctx.device,
-            parameters.weight,
-            [outputs, inputs],
-            packed.stride,
-            dtype,
-            [*columns, STEP],
-        )?,
+        x: matrix(parameters.x.first(), [rows, parameters.x.stride as usize, ROWS])?,
+        weight: matrix(parameters.weight, [outputs, packed.stride, *columns])?,
         epilogue: parameters.epilogue,
         rows: parameters.rows,
         inputs: parameters.inputs,
@@ -69,7 +66,7 @@ pub(crate) unsafe fn launch(ctx: &Context<'_>, parameters: &LinearParameters, pa
     let tiles = rows.div_ceil(ROWS) * outputs.div_ceil(*columns);
     let grid = Grid::of_blocks([tiles.min(ctx.device.multiprocessors), 1, 1], 384);
     // SAFETY: by this function's contract.
-    unsafe { ctx.launch(&kernels[usize::from(dtype == DType::F16)], grid, &parameters) }
+    unsafe { ctx.launch(&kernels[usize::from(packed.dtype == DType::F16)], grid, &parameters) }
 }
 
 /// The widest tile among those that keep the multiprocessors busy for the shortest time: rounds of tiles, each as long as

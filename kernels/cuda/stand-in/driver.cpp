@@ -3,6 +3,7 @@
 //
 // It is late on purpose, as a device is: work given to a stream is kept until something waits for that stream. Buffers
 // start as NaN and lie between guards that are checked after every launch.
+#include <climits>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -304,13 +305,22 @@ API cuModuleGetFunction(void** function, void* module, const char* name) {
 /// The attribute is the most dynamic shared memory, the only one that is set.
 API cuFuncSetAttribute(void*, int, int value) { return value <= SHARED_MEMORY ? SUCCESS : INVALID_VALUE; }
 
-/// Writes what tma.h of this processor reads; refuses what a device refuses.
+/// Writes what tma.h of this processor reads; refuses what a device refuses, and rows narrower than their swizzle, which a
+/// device spreads out.
 API cuTensorMapEncodeTiled(void* map, int, unsigned rank, void* address, const Address* sizes, const Address* strides,
                            const unsigned* box, const unsigned* steps, int, int swizzle, int, int) {
-  bool fits = rank == 2 && swizzle == 3 && box[0] * 2 <= 128 && box[1] <= 256 && steps[0] == 1 && steps[1] == 1;
-  if (!fits || (Address)address % 16 || strides[0] % 16 || (Address)map % 64 || !sizes[0] || !sizes[1])
-    return INVALID_VALUE;
-  TensorMap made{(const u8*)address, strides[0], (int)sizes[0], (int)sizes[1], (int)box[0], (int)box[1], {}};
+  bool fits = rank >= 2 && rank <= 4 && swizzle >= 1 && swizzle <= 3 && box[0] * 2 == 16u << swizzle;
+  if (!fits || (Address)address % 16 || (Address)map % 64) return INVALID_VALUE;
+  TensorMap made{(const u8*)address, {2, 0, 0, 0}, {1, 1, 1, 1}, {1, 1, 1, 1}};
+  for (unsigned d = 0; d < rank; ++d) {
+    if (!sizes[d] || sizes[d] > INT_MAX || !box[d] || box[d] > 256 || steps[d] != 1) return INVALID_VALUE;
+    made.sizes[d] = (int)sizes[d];
+    made.box[d] = (int)box[d];
+    if (d == 0) continue;
+    made.strides[d] = strides[d - 1];
+    // By the documentation, each stride is a multiple of the one before.
+    if (made.strides[d] % 16 || (d > 1 && made.strides[d] % made.strides[d - 1])) return INVALID_VALUE;
+  }
   return memcpy(map, &made, sizeof made), SUCCESS;
 }
 

@@ -12,6 +12,7 @@
 // x86-64 Linux, g++ or clang++.
 #pragma once
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -76,6 +77,13 @@ struct Group {
   uint64_t generation = 0;
 };
 
+/// A barrier that kernels call by its number.
+struct NamedBarrier {
+  Group group;
+  /// Of those who arrived, how many wait.
+  int waiting = 0;
+};
+
 struct Warp {
   Group group;
   alignas(64) uint64_t slot[32][8];
@@ -100,6 +108,7 @@ struct Block {
   const std::function<void()>* body = nullptr;
   /// Barriers of each four warps, and copies that a device makes by itself, in no particular order.
   Group warpgroups[8];
+  NamedBarrier named[16];
   std::vector<std::function<void()>> later;
   std::string error;
   Options options;
@@ -189,19 +198,28 @@ inline T& mine() {
   return value;
 }
 
-/// Waits for `count` fibers.
-inline void barrier(Group& group, int count, Place place) {
-  uint64_t generation = group.generation;
+/// Comes to a group of `count` fibers.
+inline void arrive(Group& group, int count) {
   ++block.progress;
-  if (++group.arrived == count) {
-    group.arrived = 0;
-    ++group.generation;
-    return;
-  }
+  if (++group.arrived < count) return;
+  group.arrived = 0;
+  ++group.generation;
+}
+
+/// Waits for the end of a generation.
+inline void await(const Group& group, uint64_t generation, Place place) {
+  if (group.generation != generation) return;
   block.current->waits_at = place;
   while (group.generation == generation) yield();
   block.current->waits_at = {"", 0};
   ++block.progress;
+}
+
+/// Waits for `count` fibers.
+inline void barrier(Group& group, int count, Place place) {
+  uint64_t generation = group.generation;
+  arrive(group, count);
+  await(group, generation, place);
 }
 
 inline void warp_barrier(Place place) { barrier(block.warps[block.current->number / 32].group, 32, place); }
@@ -308,6 +326,7 @@ inline void run_block() {
   block.warps.assign(block.threads / 32, Warp{});
   block.all = Group{};
   std::fill(std::begin(block.warpgroups), std::end(block.warpgroups), Group{});
+  std::fill(std::begin(block.named), std::end(block.named), NamedBarrier{});
   block.later.clear();
   spoil(block.dynamic.data(), block.dynamic.size());
   std::vector<unsigned> order(block.warps.size());

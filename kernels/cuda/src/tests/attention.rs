@@ -28,6 +28,11 @@ fn run(
     result
 }
 
+/// The backends whose kernels differ for 16 bits.
+fn backends() -> Vec<&'static Arc<dyn Backend>> {
+    [&CUDA.1].into_iter().chain(HOPPER.as_ref()).collect()
+}
+
 proptest! {
     #![proptest_config(cases(24))]
 
@@ -38,7 +43,27 @@ proptest! {
         by_head in any::<bool>(), scale in -1.0f32..1.0, seed in any::<u64>(),
     ) {
         let qkv = noise(seed, batch * tokens * 3 * num_heads * head_dim);
-        agree_in(dtype, "attention", tokens + head_dim, 1.0, &|backend| {
+        agree_on(&backends(), dtype, "attention", tokens + head_dim, 1.0, &|backend| {
+            run(backend, [batch, tokens, num_heads, head_dim], dtype, by_head, scale, &qkv)
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(16))]
+
+    /// Around the queries of a warpgroup and a tile and the keys of a step; the larger the numbers, the more maxima move.
+    #[test]
+    fn on_hopper_tiles_and_steps_that_are_not_full_agree_with_the_reference(
+        batch in 1..3usize, tokens in proptest::sample::select(vec![1usize, 64, 65, 111, 112, 113, 192, 193, 225, 340]),
+        num_heads in 1..4usize, head_dim in proptest::sample::select(vec![8usize, 24, 40, 64, 72, 80, 96, 104, 128]),
+        dtype in proptest::sample::select(vec![DType::Bf16, DType::F16]), by_head in any::<bool>(),
+        scale in 0.01f32..0.3, size in 0.5f32..4.0, seed in any::<u64>(),
+    ) {
+        let mut qkv = noise(seed, batch * tokens * 3 * num_heads * head_dim);
+        qkv.iter_mut().for_each(|x| *x *= size);
+        let backends: Vec<_> = HOPPER.iter().collect();
+        agree_on(&backends, dtype, "attention", tokens + head_dim, size, &|backend| {
             run(backend, [batch, tokens, num_heads, head_dim], dtype, by_head, scale, &qkv)
         });
     }
@@ -65,17 +90,20 @@ fn large_scores_do_not_overflow() {
 
 #[test]
 fn nan_infinite_and_overflowing_scores_give_what_the_reference_gives() {
-    let (tokens, head_dim) = (67, 8);
-    for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
-        for (token, part) in [(0, 0), (5, 1), (64, 1), (7, 2), (66, 2)] {
-            let mut qkv = noise(4, tokens * 3 * head_dim);
-            qkv[(token * 3 + part) * head_dim + 2] = special;
-            agree(&format!("{special} in part {part} of token {token}"), tokens, 1.0, &|backend| {
-                let mut result = run(backend, [1, tokens, 1, head_dim], DType::F32, false, 0.5, &qkv);
-                // Sums that overflow differ in when they do, so only finite numbers and the rest are told apart.
-                result.iter_mut().filter(|x| !x.is_finite() || x.abs() > 1e3).for_each(|x| *x = f32::NAN);
-                result
-            });
+    let head_dim = 8;
+    for (dtype, tokens) in [(DType::F32, 67), (DType::Bf16, 130)] {
+        for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+            for (token, part) in [(0, 0), (5, 1), (64, 1), (7, 2), (66, 2)] {
+                let mut qkv = noise(4, tokens * 3 * head_dim);
+                qkv[(token * 3 + part) * head_dim + 2] = special;
+                let what = format!("{special} in part {part} of token {token}");
+                agree_on(&backends(), dtype, &what, tokens, 1.0, &|backend| {
+                    let mut result = run(backend, [1, tokens, 1, head_dim], dtype, false, 0.5, &qkv);
+                    // Sums that overflow differ in when they do, so only finite numbers and the rest are told apart.
+                    result.iter_mut().filter(|x| !x.is_finite() || x.abs() > 1e3).for_each(|x| *x = f32::NAN);
+                    result
+                });
+            }
         }
     }
 }
