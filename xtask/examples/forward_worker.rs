@@ -64,7 +64,7 @@ fn serve(load: impl FnOnce() -> Result<Model>, clips: &Clips, stopwatch: &Stopwa
             let bytes: Vec<u8> = logits.iter().flat_map(|value| value.to_le_bytes()).collect();
             fs::write(file, bytes).with_context(|| format!("writing {file}"))?;
         }
-        answer(&json!({ "seconds": seconds, "memory": peak_memory() }))?;
+        answer(&json!({ "seconds": seconds }))?;
     }
     Ok(())
 }
@@ -166,12 +166,4 @@ impl Clips {
         let count = self.pixel_values.len() / clip;
         (first..first + batch).flat_map(|i| &self.pixel_values[i % count * clip..][..clip]).copied().collect()
     }
-}
-
-/// The most memory this process has had at once, in bytes, where the system tells it.
-fn peak_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }

@@ -2,8 +2,8 @@
 
 The first line on standard output says that it is ready, `{"ready": {"load": seconds}}`, or why it never will be,
 `{"unavailable": "why"}`. Then every line `forward CLIP [FILE]` on standard input is one forward, of as many clips as
-the batch has from that one on; the answer is `{"seconds": …, "memory": …}`, memory the most that the process has had
-at once, in bytes. FILE receives the logits, float32, as they lie in memory. The end of the input ends the worker.
+the batch has from that one on; the answer is `{"seconds": …}`. FILE receives the logits, float32, as they lie in memory.
+The end of the input ends the worker.
 """
 
 import importlib
@@ -54,22 +54,12 @@ def main():
         seconds = time.perf_counter() - start
         if file:
             np.ascontiguousarray(logits, dtype="<f4").tofile(file[0].strip())
-        answer(seconds=seconds, memory=memory())
+        answer(seconds=seconds)
 
 
 def select(clips, first, batch):
     """A batch that begins with clip `first` and goes round."""
     return np.ascontiguousarray(clips[[(first + i) % len(clips) for i in range(batch)]])
-
-
-def memory():
-    """VmHWM in bytes, where the system tells it."""
-    try:
-        with open("/proc/self/status") as status:
-            lines = dict(line.split(":", 1) for line in status)
-    except OSError:
-        return None
-    return int(lines["VmHWM"].split()[0]) * 1024
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ use self::{
     results::Results,
 };
 use crate::{
-    build,
+    build, files,
     machine::{Machine, physical_cores},
     workspace::Workspace,
 };
@@ -112,8 +112,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let name = format!("{}-peers{}", results.machine.date, results.case.suffix());
     let table = table::markdown(&results, &format!("{name}.svg"));
     if let Some(folder) = options.folder(&workspace.root) {
-        write(&folder, &format!("{name}.svg"), &plot::svg(&results))?;
-        write(&folder, &format!("{name}.md"), &table)?;
+        write(&folder.join(format!("{name}.svg")), &plot::svg(&results))?;
+        write(&folder.join(format!("{name}.md")), &table)?;
     }
     match options.json {
         true => println!("{}", results.to_json()),
@@ -162,13 +162,9 @@ fn versions(root: &Path) -> Result<Vec<String>> {
         .collect()
 }
 
-/// Under a temporary name first, so that an interrupted run leaves no half of a file.
-fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
-    let (path, unfinished) = (folder.join(name), folder.join(format!("{name}.tmp")));
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::write(&unfinished, text))
-        .and_then(|()| fs::rename(&unfinished, &path))
-        .with_context(|| format!("writing {}", path.display()))?;
+/// Writes a file of results and says where.
+fn write(path: &Path, text: &str) -> Result<()> {
+    files::replace(path, text)?;
     eprintln!("wrote {}", path.display());
     Ok(())
 }

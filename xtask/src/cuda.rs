@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
 
+use crate::files;
 use crate::python::Environment;
 use crate::workspace::Workspace;
 
@@ -127,23 +128,23 @@ const LIST: &str = "mod.rs";
 const COMPRESSION: u8 = 10;
 
 /// Writes what changed and removes what no kernel file makes any more.
-fn write(folder: &Path, files: &BTreeMap<String, Vec<u8>>, list: &str) -> Result<()> {
+fn write(folder: &Path, kernels: &BTreeMap<String, Vec<u8>>, list: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
     for name in names(folder)? {
-        if name != LIST && !files.contains_key(&name) {
+        if name != LIST && !kernels.contains_key(&name) {
             fs::remove_file(folder.join(&name))?;
         }
     }
     let mut total = 0;
-    for (name, ptx) in files {
+    for (name, ptx) in kernels {
         let packed = miniz_oxide::deflate::compress_to_vec_zlib(ptx, COMPRESSION);
         total += packed.len();
         if unpacked(&folder.join(name)).ok().as_ref() != Some(ptx) {
-            replace(&folder.join(name), &packed)?;
+            files::replace(&folder.join(name), &packed)?;
         }
     }
-    replace(&folder.join(LIST), list.as_bytes())?;
-    eprintln!("{} files, {total} bytes", files.len());
+    files::replace(&folder.join(LIST), list)?;
+    eprintln!("{} files, {total} bytes", kernels.len());
     Ok(())
 }
 
@@ -181,13 +182,6 @@ fn unpacked(path: &Path) -> Result<Vec<u8>> {
     let packed = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     miniz_oxide::inflate::decompress_to_vec_zlib(&packed)
         .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
-}
-
-/// Writes a file under a temporary name, then gives it its own.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, bytes).with_context(|| format!("writing {}", temporary.display()))?;
-    fs::rename(&temporary, path).with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod bench_compare;
 mod bench_peers;
 mod build;
 mod cuda;
+mod files;
 mod gen_fixtures;
 mod machine;
 mod make_demo;

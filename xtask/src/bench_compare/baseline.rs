@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::lines::{Speed, isa};
-use crate::machine::Machine;
+use crate::{files, machine::Machine};
 
 /// What later speeds are compared with.
 #[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -51,11 +51,7 @@ impl Baseline {
 
     /// Writes the file, speeds rounded to four digits: the noise is in the second.
     pub(super) fn save(&self, path: &Path) -> Result<()> {
-        let unfinished = path.with_extension("json.tmp");
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        fs::write(&unfinished, text)
-            .and_then(|()| fs::rename(&unfinished, path))
-            .with_context(|| format!("writing {}", path.display()))
+        files::replace(path, serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// Takes speeds in, in place of those of the same ids.

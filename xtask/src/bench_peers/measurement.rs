@@ -166,7 +166,7 @@ fn run_rounds(
             match contestant.worker.forward(0, None) {
                 Ok(forward) => {
                     contestant.measured.seconds.push(Some(forward.seconds));
-                    contestant.measured.memory = forward.memory;
+                    contestant.measured.memory = contestant.worker.peak_memory();
                 }
                 Err(error) if peer.is_ours => return Err(error.context(peer.name)),
                 Err(error) => {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::files;
 
 /// Name of the manifest below `fixtures/`.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -59,17 +61,7 @@ impl Manifest {
 
     /// Replaces the manifest in one step.
     pub(crate) fn save(&self, fixtures: &Path) -> Result<()> {
-        let path = fixtures.join(MANIFEST);
-        fs::create_dir_all(fixtures).with_context(|| format!("making {}", fixtures.display()))?;
-        let mut file = tempfile::NamedTempFile::new_in(fixtures)?;
-        let mut text = serde_json::to_vec_pretty(self)?;
-        text.push(b'\n');
-        file.write_all(&text)?;
-        // Temporary files are made for their owner alone; a committed file is for everybody.
-        #[cfg(unix)]
-        fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-        file.persist(&path).with_context(|| format!("writing {}", path.display()))?;
-        Ok(())
+        files::replace(&fixtures.join(MANIFEST), serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// Whether a set was made from these sources and its files still are what they were.
