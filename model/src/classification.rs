@@ -155,8 +155,13 @@ impl VideoMAEForVideoClassification {
         };
         let mut run = self.videomae.prepare(stream, &mut slots.encoder, inputs, dims, visible)?;
         let shape = self.logits_shape(dims.batch);
-        let mut head =
-            HeadRun::prepare(stream, &mut slots.head, self.config().hidden_size, shape, self.videomae.dtype)?;
+        let mut head = HeadRun::prepare(
+            stream,
+            &mut slots.head,
+            self.config().hidden_size,
+            shape,
+            self.videomae.dtypes.activations,
+        )?;
         let mut loss_run = match &target {
             Some(target) => Some((target, slots.loss.prepare(stream, target, shape)?)),
             None => None,

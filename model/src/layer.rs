@@ -1,12 +1,10 @@
 //! One transformer layer, the same in the encoder and in the decoder.
 
-use kernels_backend::{
-    Activation, AttentionOptions, DType, Epilogue, LayerNorm, Layout, Linear, Stream, Tensor,
-};
+use kernels_backend::{Activation, AttentionOptions, Epilogue, LayerNorm, Layout, Linear, Stream, Tensor};
 
 use crate::{
     Result, VideoMAEConfig,
-    packer::{Block, Packer},
+    packer::{Block, DTypes, Packer},
     session::Slot,
 };
 
@@ -108,15 +106,20 @@ impl LayerSlots {
         stream: &mut dyn Stream,
         config: &VideoMAEConfig,
         [batch, tokens]: [usize; 2],
-        dtype: DType,
+        dtypes: DTypes,
     ) -> Result<LayerScratch<'_>> {
+        let DTypes { activations, linear_inputs } = dtypes;
         let VideoMAEConfig { hidden_size, num_attention_heads, intermediate_size, .. } = *config;
         let heads = Layout::Heads { num_heads: num_attention_heads };
         Ok(LayerScratch {
-            normed: self.normed.rows(stream, [batch, tokens, hidden_size], dtype)?,
-            qkv: self.qkv.prepare(stream, [batch, tokens, 3 * hidden_size], dtype, heads)?,
-            context: self.context.rows(stream, [batch, tokens, hidden_size], dtype)?,
-            intermediate: self.intermediate.rows(stream, [batch, tokens, intermediate_size], dtype)?,
+            normed: self.normed.rows(stream, [batch, tokens, hidden_size], linear_inputs)?,
+            qkv: self.qkv.prepare(stream, [batch, tokens, 3 * hidden_size], activations, heads)?,
+            context: self.context.rows(stream, [batch, tokens, hidden_size], linear_inputs)?,
+            intermediate: self.intermediate.rows(
+                stream,
+                [batch, tokens, intermediate_size],
+                linear_inputs,
+            )?,
         })
     }
 }

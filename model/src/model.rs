@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use kernels_backend::{Backend, DType, LayerNorm, Stream, Tensor, View, WeightFormat, enter};
+use kernels_backend::{Backend, LayerNorm, Stream, Tensor, View, WeightFormat, enter};
 
 use crate::{
     Result, VideoMAEConfig,
@@ -14,7 +14,7 @@ use crate::{
     inputs::{ClipDims, TokenSplit, VideoInputs},
     layer::LayerScratch,
     outputs::{HostTensor, Record},
-    packer::Packer,
+    packer::{DTypes, Packer},
     session::{EncoderSlots, Session},
 };
 
@@ -24,8 +24,7 @@ pub struct VideoMAEModel {
     pub(crate) backend: Arc<dyn Backend>,
     /// Of linear layers
     pub(crate) format: WeightFormat,
-    /// Of activations
-    pub(crate) dtype: DType,
+    pub(crate) dtypes: DTypes,
     pub(crate) embeddings: Embeddings,
     pub(crate) encoder: Encoder,
     /// The final norm; mean-pooling models have theirs in the head.
@@ -91,7 +90,7 @@ impl VideoMAEModel {
             config: config.clone(),
             backend: Arc::clone(backend),
             format: packer.format(),
-            dtype: packer.dtype(),
+            dtypes: packer.dtypes(),
         })
     }
 
@@ -182,7 +181,7 @@ impl VideoMAEModel {
     ) -> Result<EncoderRun<'a>> {
         let VideoMAEConfig { hidden_size, num_attention_heads, .. } = self.config;
         let ClipDims { batch, tokens, patch } = dims;
-        let dtype = self.dtype;
+        let dtype = self.dtypes.activations;
         let seen = visible.map_or(tokens, |visible| visible.shape()[1]);
         let probabilities = match inputs.output_attentions(&self.config) {
             true => {
@@ -197,7 +196,11 @@ impl VideoMAEModel {
             positions: slots.positions.prepare(stream, tokens, hidden_size)?,
             patches: slots.patches.rows(stream, [batch, seen, patch], dtype)?,
             hidden: slots.hidden.rows(stream, [batch, seen, hidden_size], dtype)?,
-            scratch: slots.layer.prepare(stream, &self.config, [batch, seen], dtype)?,
+            scratch: slots.layer.prepare(stream, &self.config, [batch, seen], self.dtypes)?,
+            normed: match self.layernorm {
+                Some(_) => Some(slots.normed.rows(stream, [batch, seen, hidden_size], dtype)?),
+                None => None,
+            },
             probabilities,
         })
     }
@@ -209,7 +212,8 @@ impl VideoMAEModel {
         run: &mut EncoderRun<'_>,
         record: &mut Record<'_>,
     ) -> Result<()> {
-        let EncoderRun { pixel_values, visible, positions, patches, hidden, scratch, probabilities } = run;
+        let EncoderRun { pixel_values, visible, positions, patches, hidden, scratch, probabilities, .. } =
+            run;
         self.embeddings.forward(s, pixel_values, *visible, positions, patches, hidden)?;
         self.encoder.forward(s, hidden, scratch, probabilities.as_deref_mut(), record)
     }
@@ -220,9 +224,11 @@ impl VideoMAEModel {
         s: &mut dyn Stream,
         run: &'a mut EncoderRun<'_>,
     ) -> Result<&'a Tensor> {
-        let Some(layernorm) = &self.layernorm else { return Ok(run.hidden) };
-        s.layer_norm((&*run.hidden).into(), layernorm, (&mut *run.scratch.normed).into(), None)?;
-        Ok(run.scratch.normed)
+        let (Some(layernorm), Some(normed)) = (&self.layernorm, &mut run.normed) else {
+            return Ok(run.hidden);
+        };
+        s.layer_norm((&*run.hidden).into(), layernorm, (&mut **normed).into(), None)?;
+        Ok(normed)
     }
 }
 
@@ -234,6 +240,8 @@ pub(crate) struct EncoderRun<'a> {
     pub patches: &'a mut Tensor,
     pub hidden: &'a mut Tensor,
     pub scratch: LayerScratch<'a>,
+    /// Where the final norm writes, if there is one
+    pub normed: Option<&'a mut Tensor>,
     pub probabilities: Option<&'a mut Tensor>,
 }
 

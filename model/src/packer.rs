@@ -13,8 +13,16 @@ pub(crate) struct Packer<'l> {
     scope: Scope<'l>,
     backend: &'l dyn Backend,
     format: WeightFormat,
-    /// Of activations; the backend's choice
-    dtype: DType,
+    dtypes: DTypes,
+}
+
+/// Element types that suit a precision of linear layers; the backend's choice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DTypes {
+    /// Of all that floats, but for the next
+    pub activations: DType,
+    /// Of what only linear layers read
+    pub linear_inputs: DType,
 }
 
 /// One block of a fused linear layer.
@@ -29,7 +37,9 @@ pub(crate) struct Block<'n> {
 impl<'l> Packer<'l> {
     /// A packer of linear layers in the precision `format`.
     pub(crate) fn new(scope: Scope<'l>, backend: &'l dyn Backend, format: WeightFormat) -> Self {
-        Self { scope, backend, format, dtype: backend.activations(format) }
+        let dtypes =
+            DTypes { activations: backend.activations(format), linear_inputs: backend.linear_inputs(format) };
+        Self { scope, backend, format, dtypes }
     }
 
     /// The precision of linear layers.
@@ -37,9 +47,9 @@ impl<'l> Packer<'l> {
         self.format
     }
 
-    /// The element type of activations that suits it.
-    pub(crate) fn dtype(&self) -> DType {
-        self.dtype
+    /// The element types that suit it.
+    pub(crate) fn dtypes(&self) -> DTypes {
+        self.dtypes
     }
 
     /// For what comes before and after the layers: a hundredth of the work, but with pixels and logits where rounding

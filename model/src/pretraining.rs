@@ -136,10 +136,11 @@ impl VideoMAEForPreTraining {
         let stream = &mut **stream;
         let visible = &*slots.visible.write(stream, &split.visible()?)?;
         let masked = &*slots.masked.write(stream, &split.masked()?)?;
+        let dtype = self.videomae.dtypes.activations;
         let reconstruction = [dims.batch, split.num_masked, dims.patch];
-        let scores = slots.head.logits.rows(stream, reconstruction, self.videomae.dtype)?;
+        let scores = slots.head.logits.rows(stream, reconstruction, dtype)?;
         let target = LossRun {
-            labels: slots.loss.labels.rows(stream, reconstruction, self.videomae.dtype)?,
+            labels: slots.loss.labels.rows(stream, reconstruction, dtype)?,
             loss: slots.loss.loss.rows(stream, [1], DType::F32)?,
         };
         let mut decoder = self.prepare(stream, &mut slots.decoder, dims, (visible, masked))?;
@@ -185,12 +186,13 @@ impl VideoMAEForPreTraining {
     ) -> Result<DecoderRun<'a>> {
         let config = &self.decoder.config;
         let ClipDims { batch, tokens, .. } = dims;
+        let dtype = self.videomae.dtypes.activations;
         Ok(DecoderRun {
             visible,
             masked,
             positions: slots.positions.prepare(stream, tokens, config.hidden_size)?,
-            hidden: slots.hidden.rows(stream, [batch, tokens, config.hidden_size], self.videomae.dtype)?,
-            scratch: slots.layer.prepare(stream, config, [batch, tokens], self.videomae.dtype)?,
+            hidden: slots.hidden.rows(stream, [batch, tokens, config.hidden_size], dtype)?,
+            scratch: slots.layer.prepare(stream, config, [batch, tokens], self.videomae.dtypes)?,
         })
     }
 

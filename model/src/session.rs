@@ -36,9 +36,10 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// Every activation of the three models, with its shape. Those made of floats have the element type of the model,
-/// except position tables, labels that were given as numbers, and the loss, which are f32. B clips, N tokens, of which the encoder sees S (all, or
-/// the V visible ones) and the decoder predicts M; P elements a patch.
+/// Every activation of the three models, with its shape. Those made of floats have the element type that the backend
+/// wants of activations, or of what only linear layers read; but position tables, labels that were given as numbers, and
+/// the loss are f32. B clips, N tokens, of which the encoder sees S (all, or the V visible ones) and the decoder predicts
+/// M; P elements a patch.
 ///
 /// One clip of the base model (S = 1568, D = 768) takes 63 MB here: pixels 10, patches 10, and 43 in the hidden
 /// states and the scratch of a layer, which all layers share. It grows with the batch.
@@ -66,6 +67,8 @@ pub(crate) struct EncoderSlots {
     /// `(B, S, D)`
     pub hidden: Slot,
     pub layer: LayerSlots,
+    /// `(B, S, D)`, only of models with a final norm
+    pub normed: Slot,
     /// `(B, h, S, S)`, only when attentions are asked for
     pub probabilities: Slot,
 }

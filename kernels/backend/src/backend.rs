@@ -14,6 +14,13 @@ pub trait Backend: Send + Sync {
         format.dtype().unwrap_or(DType::F32)
     }
 
+    /// The element type of what only linear layers of this precision read: outputs of norms and attention, and the inner
+    /// activations of an MLP. A linear layer rounds its input to its own precision, so an op that writes it may do so at
+    /// once, and the result is the same.
+    fn linear_inputs(&self, format: WeightFormat) -> DType {
+        self.activations(format)
+    }
+
     /// Copies norm weights, position tables and the like; complete on return. Keeps the element type.
     ///
     /// # Errors

@@ -236,6 +236,10 @@ impl Backend for Intercepted {
         self.inner.activations(format)
     }
 
+    fn linear_inputs(&self, format: WeightFormat) -> DType {
+        self.inner.linear_inputs(format)
+    }
+
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {
         self.inner.upload(data)
     }

@@ -32,8 +32,8 @@ impl<S: Simd> CpuBackend<S> {
 
     /// Memory for a tensor.
     pub(crate) fn alloc(&self, shape: Shape, dtype: DType, layout: Layout) -> Result<Tensor> {
-        if !matches!(dtype, DType::F32 | DType::I32) {
-            let instead = "f32, to which views of f16 and bf16 are widened";
+        if dtype == DType::F16 {
+            let instead = "f32 or bf16";
             return Err(Error::unsupported(&self.name, format!("a tensor of {dtype}"), instead));
         }
         if let Layout::Heads { num_heads } = layout
@@ -48,12 +48,7 @@ impl<S: Simd> CpuBackend<S> {
                 found: format!("{shape} {dtype}"),
             });
         }
-        let words = capacity(&shape);
-        let buffer = words.and_then(Buffer::zeroed).ok_or_else(|| Error::OutOfMemory {
-            backend: self.name.clone(),
-            bytes: words.map_or(usize::MAX, Buffer::bytes),
-            shape: shape.to_string(),
-        })?;
+        let buffer = Buffer::of_shape(capacity(&shape), &self.name, shape)?;
         Ok(Tensor::from_storage(shape, dtype, layout, CpuStorage(buffer)))
     }
 
@@ -85,6 +80,10 @@ impl<S: Simd> Backend for CpuBackend<S> {
         DType::F32
     }
 
+    fn linear_inputs(&self, format: WeightFormat) -> DType {
+        if format == WeightFormat::Bf16 { DType::Bf16 } else { DType::F32 }
+    }
+
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {
         let mut tensor = self.alloc(*data.shape(), data.dtype(), Layout::Rows)?;
         transfer::write(&self.threads, &self.name, data, &mut tensor)?;
@@ -94,12 +93,7 @@ impl<S: Simd> Backend for CpuBackend<S> {
     fn pack_linear(&self, blocks: &[LinearBlock<'_>], format: WeightFormat) -> Result<Linear> {
         let (in_features, out_features) = check::linear_blocks(blocks)?;
         self.check_format(format, in_features)?;
-        let packed =
-            Packed::<S>::zeroed(in_features, out_features, format).ok_or_else(|| Error::OutOfMemory {
-                backend: self.name.clone(),
-                bytes: Buffer::bytes(in_features.saturating_mul(out_features)),
-                shape: Shape::from([out_features, in_features]).to_string(),
-            })?;
+        let packed = Packed::<S>::zeroed(&self.name, [out_features, in_features], format)?;
         let packed = packed.pack_blocks(&self.threads, blocks);
         Ok(Linear::from_packed(in_features, out_features, format, packed))
     }

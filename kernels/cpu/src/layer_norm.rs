@@ -3,8 +3,9 @@
 use kernels_backend::{LayerNorm, Result, Rows, RowsMut, Tensor, check};
 
 use crate::{
+    operand::{OperandMut, OperandRow},
     simd::Simd,
-    storage::{Matrix, MatrixMut, floats, floats_mut},
+    storage::{Matrix, floats, floats_mut},
     stream::Context,
     threads::Parts,
 };
@@ -21,7 +22,7 @@ pub(crate) fn layer_norm<S: Simd>(
     check::layer_norm(x.dims, norm, y.dims, stats.as_deref())?;
     let (s, width) = (context.simd, x.dims.width);
     let x = Matrix::new(OP, "x", &x, context.name)?;
-    let mut y = MatrixMut::new(OP, "y", y, context.name)?;
+    let mut y = OperandMut::new(OP, "y", y, context.name)?;
     let weight = &floats(OP, "weight", &norm.weight, context.name)?[..width];
     let bias = &floats(OP, "bias", &norm.bias, context.name)?[..width];
     let stats = stats.map(|stats| floats_mut(OP, "stats", stats, context.name)).transpose()?.map(Parts::new);
@@ -44,7 +45,14 @@ pub(crate) fn layer_norm<S: Simd>(
 /// The sum of the row gives a first mean; what it lacks by rounding is the mean of the differences from it,
 /// which the second pass finds beside their squares. So a row far from zero loses nothing.
 #[inline(always)]
-fn normalize<S: Simd>(s: S, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y: &mut [f32]) -> (f32, f32) {
+fn normalize<S: Simd>(
+    s: S,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    eps: f32,
+    y: OperandRow<'_>,
+) -> (f32, f32) {
     let count = x.len() as f32;
     let mean = sum(
         s,
@@ -74,16 +82,13 @@ fn normalize<S: Simd>(s: S, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, y
     let variance = squares / count - rest * rest;
     let inverse_std = 1.0 / (variance + eps).sqrt();
     let affine = Affine { shift, rest: s.splat(rest), scale: s.splat(inverse_std) };
-    let whole = x.len() / S::LANES * S::LANES;
-    for i in (0..whole).step_by(S::LANES) {
-        let v = affine.apply(s, s.load_slice(&x[i..]), s.load_slice(&weight[i..]), s.load_slice(&bias[i..]));
-        s.store_slice(&mut y[i..], v);
-    }
-    if whole < x.len() {
-        let [x, weight, bias] = [x, weight, bias].map(|row| &row[whole..]);
-        let v = affine.apply(s, s.load_tail(x, 0.0), s.load_tail(weight, 0.0), s.load_tail(bias, 0.0));
-        s.store_tail(&mut y[whole..], v);
-    }
+    y.fill(
+        #[inline(always)]
+        |columns, y| {
+            let [x, weight, bias] = [x, weight, bias].map(|row| &row[columns.clone()]);
+            affine.row(s, x, weight, bias, y);
+        },
+    );
     (mean + rest, inverse_std)
 }
 
@@ -95,6 +100,21 @@ struct Affine<V> {
 }
 
 impl<V: Copy> Affine<V> {
+    #[inline(always)]
+    fn row<S: Simd<Vector = V>>(&self, s: S, x: &[f32], weight: &[f32], bias: &[f32], y: &mut [f32]) {
+        let whole = x.len() / S::LANES * S::LANES;
+        for i in (0..whole).step_by(S::LANES) {
+            let v =
+                self.apply(s, s.load_slice(&x[i..]), s.load_slice(&weight[i..]), s.load_slice(&bias[i..]));
+            s.store_slice(&mut y[i..], v);
+        }
+        if whole < x.len() {
+            let [x, weight, bias] = [x, weight, bias].map(|row| &row[whole..]);
+            let v = self.apply(s, s.load_tail(x, 0.0), s.load_tail(weight, 0.0), s.load_tail(bias, 0.0));
+            s.store_tail(&mut y[whole..], v);
+        }
+    }
+
     #[inline(always)]
     fn apply<S: Simd<Vector = V>>(&self, s: S, x: V, weight: V, bias: V) -> V {
         let centred = s.sub(s.sub(x, self.shift), self.rest);

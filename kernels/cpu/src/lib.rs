@@ -42,6 +42,7 @@
 mod backend;
 mod isa;
 mod memory;
+mod operand;
 mod peak;
 mod simd;
 mod storage;

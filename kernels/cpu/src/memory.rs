@@ -6,6 +6,8 @@ use std::{
     ptr::NonNull,
 };
 
+use kernels_backend::{Error, Result, Shape};
+
 /// A cache line, and the widest vector.
 const LINE: usize = 64;
 
@@ -48,9 +50,29 @@ impl Buffer {
         Some(Self { base, layout, start: start.cast(), len })
     }
 
-    /// The bytes of `len` numbers.
-    pub(crate) fn bytes(len: usize) -> usize {
-        len.saturating_mul(size_of::<f32>())
+    /// [`Buffer::zeroed`] for something of a shape that an error names; `None` is a length that no integer holds.
+    pub(crate) fn of_shape(len: Option<usize>, name: &str, shape: impl Into<Shape>) -> Result<Self> {
+        len.and_then(Self::zeroed).ok_or_else(|| Error::OutOfMemory {
+            backend: name.to_owned(),
+            bytes: len.and_then(|len| len.checked_mul(size_of::<f32>())).unwrap_or(usize::MAX),
+            shape: shape.into().to_string(),
+        })
+    }
+
+    /// Makes room for rows × width words, of which the old ones are lost.
+    pub(crate) fn grow(&mut self, name: &str, [rows, width]: [usize; 2]) -> Result<()> {
+        let words = rows.checked_mul(width);
+        if words.is_none_or(|words| self.len < words) {
+            *self = Self::of_shape(words, name, [rows, width])?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for Buffer {
+    /// No memory.
+    fn default() -> Self {
+        Self::zeroed(0).expect("no memory is always to be had")
     }
 }
 

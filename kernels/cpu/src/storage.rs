@@ -17,25 +17,32 @@ const LINE: usize = 16;
 /// 100 GF/s for rows of 3072 numbers). Shorter rows of a tile fit there together.
 const PADDED_WIDTH: usize = 512;
 
-/// The memory of a tensor; 32-bit words, `f32` or `i32`.
+/// The memory of a tensor; 32-bit words, each an `f32`, an `i32` or two neighbouring `bf16`, the earlier one lower.
 pub(crate) struct CpuStorage(pub(crate) Buffer);
 
 impl Storage for CpuStorage {}
 
-/// The distance between two rows: an odd number of cache lines, which visits all places of a cache.
+/// The words of a row of so many numbers.
+pub(crate) fn row_words(width: usize, dtype: DType) -> usize {
+    if dtype == DType::Bf16 { width.div_ceil(2) } else { width }
+}
+
+/// The words from one row of so many numbers to the next: an odd number of cache lines, which visits all places of a
+/// cache.
 pub(crate) fn row_stride(width: usize, dtype: DType) -> usize {
-    if width < PADDED_WIDTH || dtype == DType::I32 { width } else { (width.div_ceil(LINE) | 1) * LINE }
+    let words = row_words(width, dtype);
+    if words < PADDED_WIDTH || dtype == DType::I32 { words } else { (words.div_ceil(LINE) | 1) * LINE }
 }
 
 /// Words that hold any tensor of as many elements, so that a tensor can be resized to whatever has no more
-/// elements: padding adds less than two lines to rows of at least [`PADDED_WIDTH`], a sixteenth. What a shape
+/// elements: padding adds less than two lines to rows of at least [`PADDED_WIDTH`], a sixteenth. What a shape or its type
 /// does not use is never touched, so costs address space only.
 pub(crate) fn capacity(shape: &Shape) -> Option<usize> {
     let elements = shape.checked_elements()?;
     elements.checked_add(elements / (PADDED_WIDTH / (2 * LINE)))?.checked_add(2 * LINE)
 }
 
-/// A shape as rows: their number, their width, and the distance between two.
+/// A shape as rows: their number, their width and the distance between two, both in words.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowShape {
     pub(crate) rows: usize,
@@ -49,9 +56,10 @@ impl RowShape {
         let (rows, width) = match **tensor.shape() {
             [a, b, width] => (a * b, width),
             [rows, width] => (rows, width),
-            _ => return Self { rows: 1, width: tensor.shape().elements(), stride: 0 },
+            _ => (1, tensor.shape().elements()),
         };
-        Self { rows, width, stride: row_stride(width, tensor.dtype()) }
+        let dtype = tensor.dtype();
+        Self { rows, width: row_words(width, dtype), stride: row_stride(width, dtype) }
     }
 
     /// Words from the first element to the last.
@@ -80,6 +88,21 @@ impl<'a> Matrix<'a> {
         in_rows(op, operand, rows.tensor)?;
         let words = floats(op, operand, rows.tensor, name)?;
         Ok(Self { words, stride: row_stride(rows.dims.width, DType::F32), dims: rows.dims })
+    }
+
+    /// As [`Matrix::new`] of type `bf16`; the width counts words of two numbers.
+    pub(crate) fn of_pairs(
+        op: &'static str,
+        operand: &'static str,
+        rows: &Rows<'a>,
+        name: &str,
+    ) -> Result<Self> {
+        in_rows(op, operand, rows.tensor)?;
+        kernels_backend::check::dtype(op, operand, rows.tensor, DType::Bf16)?;
+        let words = &rows.tensor.storage::<CpuStorage>(op, name)?.0;
+        let width = row_words(rows.dims.width, DType::Bf16);
+        let stride = row_stride(rows.dims.width, DType::Bf16);
+        Ok(Self { words, stride, dims: RowDims { width, ..rows.dims } })
     }
 
     /// The `i`-th row seen, over all samples.
@@ -114,9 +137,8 @@ impl<'a> MatrixMut<'a> {
         rows: RowsMut<'a>,
         name: &str,
     ) -> Result<Self> {
-        in_rows(op, operand, rows.tensor)?;
         let dims = rows.dims;
-        let words = floats_mut(op, operand, rows.tensor, name)?;
+        let words = words_in_rows_mut(op, operand, rows.tensor, DType::F32, name)?;
         Ok(Self { parts: Parts::new(words), stride: row_stride(dims.width, DType::F32), dims })
     }
 
@@ -134,20 +156,23 @@ impl<'a> MatrixMut<'a> {
 
     /// Calls `task(i, row)` for every row seen, on all threads.
     pub(crate) fn for_each_row(&mut self, threads: &Threads, task: impl Fn(usize, &mut [f32]) + Sync) {
-        let (total, width) = (self.dims.total(), self.dims.width);
-        let block = TASK.div_ceil(width.max(1));
-        threads.for_each(total.div_ceil(block), |b| {
-            for i in b * block..total.min((b + 1) * block) {
-                // SAFETY: each row belongs to one block, and `self` is borrowed exclusively.
-                task(i, unsafe { self.part(i, 0..width) });
-            }
+        for_each_row(self.dims, threads, |i| {
+            // SAFETY: each row belongs to one task, and `self` is borrowed exclusively.
+            task(i, unsafe { self.part(i, 0..self.dims.width) });
         });
     }
 }
 
+/// Calls `task(i)` for every row seen, on all threads.
+pub(crate) fn for_each_row(dims: RowDims, threads: &Threads, task: impl Fn(usize) + Sync) {
+    let total = dims.total();
+    let block = TASK.div_ceil(dims.width.max(1));
+    threads.for_each(total.div_ceil(block), |b| (b * block..total.min((b + 1) * block)).for_each(&task));
+}
+
 /// The row of memory that the `i`-th row seen is.
 #[inline(always)]
-fn memory_row(dims: RowDims, i: usize) -> usize {
+pub(crate) fn memory_row(dims: RowDims, i: usize) -> usize {
     if dims.is_contiguous() { dims.offset + i } else { dims.memory_row(i / dims.rows, i % dims.rows) }
 }
 
@@ -170,6 +195,19 @@ pub(crate) fn floats_mut<'a>(
     name: &str,
 ) -> Result<&'a mut [f32]> {
     kernels_backend::check::dtype(op, operand, tensor, DType::F32)?;
+    Ok(&mut tensor.storage_mut::<CpuStorage>(op, name)?.0)
+}
+
+/// The words of a tensor of type `dtype`, laid out in rows, to write.
+pub(crate) fn words_in_rows_mut<'a>(
+    op: &'static str,
+    operand: &'static str,
+    tensor: &'a mut Tensor,
+    dtype: DType,
+    name: &str,
+) -> Result<&'a mut [f32]> {
+    in_rows(op, operand, tensor)?;
+    kernels_backend::check::dtype(op, operand, tensor, dtype)?;
     Ok(&mut tensor.storage_mut::<CpuStorage>(op, name)?.0)
 }
 

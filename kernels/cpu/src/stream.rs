@@ -24,14 +24,14 @@ pub(crate) struct CpuStream<S> {
     backend: Arc<CpuBackend<S>>,
     /// For attention; grown when larger heads come, then kept.
     scratch: attention::Scratch,
-    /// For x of a linear layer in the precision of its weights.
+    /// For x of a linear layer in the precision of its weights, where it is not written so.
     narrow: gemm::Scratch,
 }
 
 impl<S: Simd> CpuStream<S> {
     pub(crate) fn new(backend: Arc<CpuBackend<S>>) -> Self {
         let scratch = attention::Scratch::new(&backend.threads);
-        Self { backend, scratch, narrow: gemm::Scratch::new() }
+        Self { backend, scratch, narrow: gemm::Scratch::default() }
     }
 
     fn context(&self) -> Context<'_, S> {

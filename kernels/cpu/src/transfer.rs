@@ -3,7 +3,8 @@
 use kernels_backend::{DType, Error, Layout, Result, Rows, RowsMut, Tensor, View, check};
 
 use crate::{
-    storage::{HeadStrides, Matrix, MatrixMut, RowShape, floats, floats_mut, integers},
+    operand::OperandMut,
+    storage::{HeadStrides, Matrix, RowShape, floats, floats_mut, integers},
     threads::Threads,
 };
 
@@ -23,6 +24,9 @@ pub(crate) fn write(threads: &Threads, name: &str, src: &View<'_>, dst: &mut Ten
         bytemuck::cast_slice_mut(&mut storage.0[..src.shape().elements()]).copy_from_slice(src.bytes());
         return Ok(());
     }
+    if dst.dtype() == DType::Bf16 {
+        return write_pairs(threads, name, src, dst);
+    }
     let words = &mut floats_mut(OP, "destination", dst, name)?[..shape.words()];
     if shape.rows <= 1 {
         // One long row, such as a video.
@@ -36,6 +40,15 @@ pub(crate) fn write(threads: &Threads, name: &str, src: &View<'_>, dst: &mut Ten
             }
         });
     }
+    Ok(())
+}
+
+fn write_pairs(threads: &Threads, name: &str, src: &View<'_>, dst: &mut Tensor) -> Result<()> {
+    let mut rows = OperandMut::new("write", "destination", dst.into(), name)?;
+    rows.for_each_row(threads, |i, row| {
+        let start = i * row.width();
+        row.fill(|columns, values| src.read_f32(start + columns.start, values));
+    });
     Ok(())
 }
 
@@ -67,6 +80,14 @@ pub(crate) fn read(name: &str, src: &Tensor, dst: &mut [f32]) -> Result<()> {
         dst.iter_mut().zip(values).for_each(|(d, &s)| *d = s as f32);
         return Ok(());
     }
+    if src.dtype() == DType::Bf16 {
+        let rows = Rows::from(src);
+        let (pairs, width) = (Matrix::of_pairs(OP, "source", &rows, name)?, rows.dims.width);
+        for (i, out) in dst.chunks_exact_mut(width.max(1)).enumerate() {
+            widen(pairs.row(i), 0, out);
+        }
+        return Ok(());
+    }
     let words = floats(OP, "source", src, name)?;
     if let Layout::Heads { num_heads } = src.layout() {
         let strides = HeadStrides::new(src, num_heads);
@@ -89,8 +110,19 @@ pub(crate) fn read(name: &str, src: &Tensor, dst: &mut [f32]) -> Result<()> {
 pub(crate) fn cast(threads: &Threads, name: &str, src: &Rows<'_>, dst: RowsMut<'_>) -> Result<()> {
     const OP: &str = "cast";
     check::same_rows(OP, src.dims, dst.dims)?;
-    let src = Matrix::new(OP, "source", src, name)?;
-    let mut dst = MatrixMut::new(OP, "destination", dst, name)?;
-    dst.for_each_row(threads, |i, row| row.copy_from_slice(src.row(i)));
+    let mut dst = OperandMut::new(OP, "destination", dst, name)?;
+    if src.tensor.dtype() == DType::Bf16 {
+        let src = Matrix::of_pairs(OP, "source", src, name)?;
+        dst.for_each_row(threads, |i, row| row.fill(|columns, to| widen(src.row(i), columns.start, to)));
+    } else {
+        let src = Matrix::new(OP, "source", src, name)?;
+        dst.for_each_row(threads, |i, row| row.fill(|columns, to| to.copy_from_slice(&src.row(i)[columns])));
+    }
     Ok(())
+}
+
+/// The numbers of a row of bf16 from the `start`-th on.
+fn widen(pairs: &[f32], start: usize, to: &mut [f32]) {
+    let halves: &[u16] = bytemuck::cast_slice(pairs);
+    to.iter_mut().zip(&halves[start..]).for_each(|(to, &half)| *to = half::bf16::from_bits(half).to_f32());
 }

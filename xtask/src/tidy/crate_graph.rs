@@ -20,13 +20,18 @@ struct Allowed {
 const GRAPH: &[Allowed] = &[
     Allowed { package: "kernels-backend", normal: &[], dev: &[] },
     Allowed { package: "kernels-reference", normal: &["kernels-backend"], dev: &[] },
-    Allowed { package: "kernels-cpu", normal: &["kernels-backend"], dev: &["kernels-reference"] },
+    Allowed {
+        package: "kernels-cpu",
+        normal: &["kernels-backend"],
+        dev: &["kernels-reference", "kernels-testing"],
+    },
     Allowed {
         package: "kernels-cuda",
         normal: &["kernels-backend"],
-        dev: &["kernels-cuda-stand-in", "kernels-reference"],
+        dev: &["kernels-cuda-stand-in", "kernels-reference", "kernels-testing"],
     },
     Allowed { package: "kernels-cuda-stand-in", normal: &[], dev: &[] },
+    Allowed { package: "kernels-testing", normal: &["kernels-backend", "kernels-reference"], dev: &[] },
     Allowed {
         package: "kernels",
         normal: &["kernels-backend", "kernels-cpu", "kernels-cuda", "kernels-reference"],

@@ -98,9 +98,10 @@ fn is_code_of(source: &Source, folder: &str) -> bool {
     source.is_below(folder) && source.path.ends_with(".rs") && !is_test(source)
 }
 
-/// Test files of the kernels: a folder `tests`, or a file `tests.rs`.
+/// Test files of the kernels: the tests of all backends, a folder `tests`, or a file `tests.rs`.
 fn is_test(source: &Source) -> bool {
-    source.is_below("kernels") && (source.path.contains("/tests/") || source.path.ends_with("/tests.rs"))
+    let own = || source.path.contains("/tests/") || source.path.ends_with("/tests.rs");
+    source.is_below("kernels/testing") || source.is_below("kernels") && own()
 }
 
 /// Whether a text holds a word, bounded by what cannot be part of a name.

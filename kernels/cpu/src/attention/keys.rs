@@ -1,6 +1,6 @@
 //! The keys and values of a head, in words as the products take them.
 
-use kernels_backend::{Error, Result, Shape, check::AttentionDims};
+use kernels_backend::{Result, check::AttentionDims};
 
 use crate::{
     gemm::{Bf16, Float},
@@ -8,6 +8,7 @@ use crate::{
     simd::Simd,
     storage::HeadStrides,
     stream::Context,
+    threads::Parts,
 };
 
 /// The keys and values of one head. A word of a key holds neighbours along the head, a word of a value the same place
@@ -24,7 +25,7 @@ pub(super) struct Keys<'a> {
 
 /// Keys and values of all heads in pairs of bf16. Narrowed once, as each is read by every query.
 #[derive(Default)]
-pub(crate) struct NarrowKeys(Option<Buffer>);
+pub(crate) struct NarrowKeys(Buffer);
 
 /// Tokens that a thread narrows at a time; even, as a word holds two of them.
 const TOKENS: usize = 64;
@@ -41,9 +42,10 @@ impl NarrowKeys {
         let AttentionDims { batch, tokens, num_heads, head_dim } = dims;
         let layout = Narrowed { words: &[], tokens, head_dim };
         let head = layout.head_words();
-        let words = self.reserve(context.name, batch * num_heads, head)?;
+        self.0.grow(context.name, [batch * num_heads, head])?;
+        let words = &mut self.0[..batch * num_heads * head];
         let pieces = tokens.div_ceil(TOKENS);
-        let parts = crate::threads::Parts::new(&mut *words);
+        let parts = Parts::new(&mut *words);
         context.threads.for_each(batch * num_heads * pieces, |task| {
             let (i, first) = (task / pieces, task % pieces * TOKENS);
             let count = TOKENS.min(tokens - first);
@@ -70,19 +72,6 @@ impl NarrowKeys {
             );
         });
         Ok(Narrowed { words, ..layout })
-    }
-
-    fn reserve(&mut self, name: &str, heads: usize, head: usize) -> Result<&mut [f32]> {
-        let needed = heads * head;
-        if self.0.as_ref().is_none_or(|buffer| buffer.len() < needed) {
-            self.0 = Some(Buffer::zeroed(needed).ok_or_else(|| Error::OutOfMemory {
-                backend: name.to_owned(),
-                bytes: Buffer::bytes(needed),
-                shape: Shape::from([heads, head]).to_string(),
-            })?);
-        }
-        let words = self.0.as_deref_mut().expect("it was made above");
-        Ok(&mut words[..needed])
     }
 }
 

@@ -4,7 +4,6 @@
 //! broadcast as they are, its maxima, exponentials and sums are lane by lane, and the result is already the
 //! packed operand of Oᵀ += Vᵀ·Pᵀ. Keys come in blocks; the softmax is kept up to date from block to block
 //! (Milakov and Gimelshein, arXiv:1805.02867), so a block of scores never leaves the first-level cache.
-
 //!
 //! Where a processor has dot products of bf16 and the caller allows it, queries, keys, values and exponentials are
 //! rounded to bf16 before they are multiplied; scores, maxima and sums are f32 in any case.
@@ -13,7 +12,7 @@ mod keys;
 mod probabilities;
 mod softmax;
 
-use kernels_backend::{AttentionOptions, DType, Error, Result, Tensor, check, check::AttentionDims};
+use kernels_backend::{AttentionOptions, DType, Error, Result, Tensor, Write, check, check::AttentionDims};
 
 use self::{
     keys::Keys,
@@ -22,6 +21,7 @@ use self::{
 pub(crate) use self::{keys::NarrowKeys, probabilities::attention_probabilities};
 use crate::{
     gemm::{Bf16, F32, Float},
+    operand::OperandMut,
     simd::{Simd, TILE_VECTORS},
     storage::{HeadStrides, MatrixMut, floats},
     stream::Context,
@@ -64,7 +64,7 @@ pub(crate) fn attention<S: Simd>(
         scale: options.scale,
         words: floats(OP, "qkv", qkv, context.name)?,
         strides: HeadStrides::new(qkv, dims.num_heads),
-        output: MatrixMut::new(OP, "context", output.into(), context.name)?,
+        output: OperandMut::new(OP, "context", output.into(), context.name)?,
         stats: stats.map(|stats| MatrixMut::new(OP, "stats", stats.into(), context.name)).transpose()?,
     };
     let narrow = S::HAS_DOT && options.precision == DType::Bf16;
@@ -97,7 +97,7 @@ struct Job<'a, S> {
     scale: f32,
     words: &'a [f32],
     strides: HeadStrides,
-    output: MatrixMut<'a>,
+    output: OperandMut<'a>,
     stats: Option<MatrixMut<'a>>,
 }
 
@@ -161,9 +161,9 @@ impl<'a, S: Simd> Job<'a, S> {
             group.finish();
             for i in 0..count(start) {
                 let token = sample * tokens + start + i;
+                let row = group.output(i);
                 // SAFETY: each query of each head belongs to one task.
-                let row = unsafe { self.output.part(token, column..column + head_dim) };
-                group.store(i, row);
+                unsafe { self.output.put(self.simd, token, column..column + head_dim, row, Write::Replace) };
                 if let Some(stats) = &self.stats {
                     // SAFETY: as above.
                     let log_sum = unsafe { stats.part(head, start + i..start + i + 1) };

@@ -177,11 +177,13 @@ impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
         );
     }
 
-    /// The output of one lane.
-    pub(super) fn store(&self, lane: usize, to: &mut [f32]) {
-        for (to, row) in to.iter_mut().zip(self.output.chunks_exact(S::TILE_COLUMNS)) {
+    /// The output of one lane. It takes the place of the queries, which are not needed any more.
+    pub(super) fn output(&mut self, lane: usize) -> &[f32] {
+        let output = &mut self.queries[..self.head_dim];
+        for (to, row) in output.iter_mut().zip(self.output.chunks_exact(S::TILE_COLUMNS)) {
             *to = row[lane];
         }
+        output
     }
 
     /// ln Σ eˢ over the scaled scores s of one lane.

@@ -3,10 +3,9 @@
 //! Weights lie in panels of as many output features as a register tile has columns, so that a tile reads them
 //! in one stream; rows of x are read as they are, one number of each row at a time. A tile runs through all of
 //! K in one pass and its sums stay in registers until bias, activation and residual are done.
-
 //!
 //! Weights keep the precision they were packed in. Where it is less than f32, x is brought to the same precision first
-//! (`narrow`); products are summed in f32, or exactly in integers, and y is f32 again.
+//! (`narrow`), unless it was written so (`crate::operand`); products are summed in f32, or exactly in integers, and y is f32 again.
 
 mod narrow;
 mod pack;
@@ -16,20 +15,21 @@ mod tile;
 use std::ops::Range;
 
 use kernels_backend::{
-    Activation, Epilogue, Layout, Linear, Result, Rows, RowsMut, WeightFormat, Write, check,
+    Activation, DType, Epilogue, Layout, Linear, Result, Rows, RowsMut, WeightFormat, Write, check,
 };
 
 use self::{narrow::RowScale, product::Int8};
 pub(crate) use self::{
     narrow::Scratch,
     pack::Packed,
-    product::{Bf16, F32, Float, Product},
+    product::{Bf16, F32, Float, Product, bf16_code},
     tile::{Operands, RowKernel, Sums, accumulate, load, store, with_rows},
 };
 use crate::{
     activation,
+    operand::{OperandMut, put},
     simd::{MAX_TILE_COLUMNS, MAX_TILE_ROWS, Simd, TILE_VECTORS},
-    storage::{HeadStrides, Matrix, MatrixMut, floats_mut},
+    storage::{HeadStrides, Matrix, floats_mut},
     stream::Context,
     threads::Parts,
 };
@@ -58,10 +58,13 @@ pub(crate) fn linear<S: Simd>(
         .pre_activation
         .map(|tensor| Destination::new(OP, "pre_activation", tensor.into(), context.name))
         .transpose()?;
-    let x = Matrix::new(OP, "x", &x, context.name)?;
-    let (x, rows) = match packed.format() {
-        WeightFormat::F32 => (x, &[][..]),
-        format => scratch.narrow(context, &x, format, packed.depth())?,
+    let (x, rows) = match (packed.format(), x.tensor.dtype()) {
+        (WeightFormat::Bf16, DType::Bf16) => (Matrix::of_pairs(OP, "x", &x, context.name)?, &[][..]),
+        (WeightFormat::F32, _) => (Matrix::new(OP, "x", &x, context.name)?, &[][..]),
+        (format, _) => {
+            let x = Matrix::new(OP, "x", &x, context.name)?;
+            scratch.narrow(context, &x, format, packed.depth())?
+        }
     };
     let job = Job {
         simd: context.simd,
@@ -217,14 +220,14 @@ impl<S: Simd, P: Product<S>> RowKernel<S> for BiasedTile<'_, P> {
 
 /// Where a linear layer writes.
 enum Destination<'a> {
-    Rows(MatrixMut<'a>),
+    Rows(OperandMut<'a>),
     Heads { parts: Parts<'a, f32>, strides: HeadStrides, tokens: usize },
 }
 
 impl<'a> Destination<'a> {
     fn new(op: &'static str, operand: &'static str, y: RowsMut<'a>, name: &str) -> Result<Self> {
         let Layout::Heads { num_heads } = y.tensor.layout() else {
-            return Ok(Self::Rows(MatrixMut::new(op, operand, y, name)?));
+            return Ok(Self::Rows(OperandMut::new(op, operand, y, name)?));
         };
         let (strides, tokens) = (HeadStrides::new(y.tensor, num_heads), y.dims.rows);
         Ok(Self::Heads { parts: Parts::new(floats_mut(op, operand, y.tensor, name)?), strides, tokens })
@@ -238,10 +241,8 @@ impl<'a> Destination<'a> {
     unsafe fn put<S: Simd>(&self, s: S, row: usize, columns: Range<usize>, values: &[f32], write: Write) {
         let values = &values[..columns.len()];
         match self {
-            Self::Rows(matrix) => {
-                // SAFETY: by this function's contract.
-                put(s, unsafe { matrix.part(row, columns) }, values, write);
-            }
+            // SAFETY: by this function's contract.
+            Self::Rows(rows) => unsafe { rows.put(s, row, columns, values, write) },
             Self::Heads { parts, strides, tokens } => {
                 let first = columns.start;
                 strides.pieces(row / tokens, row % tokens, columns, |at, piece| {
@@ -251,34 +252,6 @@ impl<'a> Destination<'a> {
                 });
             }
         }
-    }
-}
-
-/// `to = [to +] values`, a vector at a time: a call of `memcpy` would cost as much as it copies.
-#[inline(always)]
-fn put<S: Simd>(s: S, to: &mut [f32], values: &[f32], write: Write) {
-    assert!(to.len() == values.len(), "as many values as places");
-    if to.len() == S::TILE_COLUMNS {
-        // The usual case, of a length that the compiler knows.
-        put_vectors(s, &mut to[..S::TILE_COLUMNS], &values[..S::TILE_COLUMNS], write);
-        return;
-    }
-    let whole = to.len() / S::LANES * S::LANES;
-    let (to, rest) = to.split_at_mut(whole);
-    let (values, last) = values.split_at(whole);
-    put_vectors(s, to, values, write);
-    for (to, &value) in rest.iter_mut().zip(last) {
-        *to = if write == Write::Accumulate { *to + value } else { value };
-    }
-}
-
-/// [`put`] for whole vectors.
-#[inline(always)]
-fn put_vectors<S: Simd>(s: S, to: &mut [f32], values: &[f32], write: Write) {
-    for (to, values) in to.chunks_exact_mut(S::LANES).zip(values.chunks_exact(S::LANES)) {
-        let v = s.load_slice(values);
-        let v = if write == Write::Accumulate { s.add(s.load_slice(to), v) } else { v };
-        s.store_slice(to, v);
     }
 }
 

@@ -10,7 +10,7 @@
 //! so that the sum over integers is exact and the whole range of the bytes is used, also by the outputs of a GELU, which
 //! are hardly negative.
 
-use kernels_backend::{Error, Result, RowDims, WeightFormat};
+use kernels_backend::{DType, Result, RowDims, WeightFormat};
 
 use super::product::{Int8, Product, bf16_code, nearest_code};
 use crate::{
@@ -32,17 +32,13 @@ pub(crate) struct RowScale {
 }
 
 /// Memory for the words of x; grown when a larger x comes, then kept.
+#[derive(Default)]
 pub(crate) struct Scratch {
     words: Buffer,
     rows: Vec<RowScale>,
 }
 
 impl Scratch {
-    /// No memory yet.
-    pub(crate) fn new() -> Self {
-        Self { words: Buffer::zeroed(0).expect("no memory is always to be had"), rows: Vec::new() }
-    }
-
     /// The rows of `x` in `depth` words each, in the precision `format`, and for int8 their scales.
     pub(crate) fn narrow<S: Simd>(
         &mut self,
@@ -53,8 +49,11 @@ impl Scratch {
     ) -> Result<(Matrix<'_>, &[RowScale])> {
         let total = x.dims.total();
         let dims = RowDims { batch: 1, rows: total, width: depth, rows_per_sample: total, offset: 0 };
-        let stride = row_stride(depth, kernels_backend::DType::F32);
-        self.reserve(context.name, total, stride)?;
+        let stride = row_stride(depth, DType::F32);
+        self.words.grow(context.name, [total, stride])?;
+        if self.rows.len() < total {
+            self.rows.resize(total, RowScale::default());
+        }
         let (s, rows) = (context.simd, Parts::new(&mut self.rows[..total]));
         let words = Parts::new(&mut self.words[..total * stride]);
         context.threads.for_each(total.div_ceil(ROWS), |block| {
@@ -72,21 +71,6 @@ impl Scratch {
             }
         });
         Ok((Matrix { words: &self.words, stride, dims }, &self.rows[..total]))
-    }
-
-    fn reserve(&mut self, name: &str, rows: usize, stride: usize) -> Result<()> {
-        let words = rows.saturating_mul(stride);
-        if self.words.len() < words {
-            self.words = Buffer::zeroed(words).ok_or_else(|| Error::OutOfMemory {
-                backend: name.to_owned(),
-                bytes: Buffer::bytes(words),
-                shape: kernels_backend::Shape::from([rows, stride]).to_string(),
-            })?;
-        }
-        if self.rows.len() < rows {
-            self.rows.resize(rows, RowScale::default());
-        }
-        Ok(())
     }
 }
 

@@ -40,21 +40,26 @@ trait Read: Fn(usize, usize, &mut [f32]) + Sync {}
 impl<F: Fn(usize, usize, &mut [f32]) + Sync> Read for F {}
 
 impl<S: Simd> Packed<S> {
-    /// Memory for a layer of this size, or `None` where it cannot be had.
-    pub(crate) fn zeroed(in_features: usize, out_features: usize, format: WeightFormat) -> Option<Self> {
+    /// Memory for a layer of this size.
+    pub(crate) fn zeroed(
+        name: &str,
+        [out_features, in_features]: [usize; 2],
+        format: WeightFormat,
+    ) -> Result<Self> {
         let numbers = match format {
             WeightFormat::Bf16 => <Bf16 as Product<S>>::NUMBERS,
             WeightFormat::Int8 => <Int8 as Product<S>>::NUMBERS,
             _ => <F32 as Product<S>>::NUMBERS,
         };
         let depth = in_features.div_ceil(numbers);
-        let padded = out_features.checked_next_multiple_of(S::TILE_COLUMNS)?;
-        let dequantized = if format == WeightFormat::Int8 { padded } else { 0 };
-        Some(Self {
-            weights: Buffer::zeroed(padded.checked_mul(depth)?)?,
-            bias: Buffer::zeroed(padded)?,
-            scales: Buffer::zeroed(dequantized)?,
-            sums: Buffer::zeroed(dequantized)?,
+        let padded = out_features.checked_next_multiple_of(S::TILE_COLUMNS);
+        let memory = |len| Buffer::of_shape(len, name, [out_features, in_features]);
+        let dequantized = if format == WeightFormat::Int8 { padded } else { Some(0) };
+        Ok(Self {
+            weights: memory(padded.and_then(|padded| padded.checked_mul(depth)))?,
+            bias: memory(padded)?,
+            scales: memory(dequantized)?,
+            sums: memory(dequantized)?,
             format,
             in_features,
             depth,

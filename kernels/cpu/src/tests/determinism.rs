@@ -6,8 +6,10 @@ use super::*;
 fn bits(backend: &Arc<dyn Backend>, tokens: usize, inside: bool) -> Vec<u32> {
     let (width, num_heads) = (40, 5);
     let mut stream = Arc::clone(backend).stream().unwrap();
-    let qkv_layer = packed(backend, [3 * width, width], &noise(1, 3 * width * width), None);
-    let mlp = packed(backend, [width, width], &noise(2, width * width), Some(&noise(3, width)));
+    let qkv_layer =
+        packed(backend, WeightFormat::F32, [3 * width, width], &noise(1, 3 * width * width), None);
+    let mlp =
+        packed(backend, WeightFormat::F32, [width, width], &noise(2, width * width), Some(&noise(3, width)));
     let s = &mut *stream;
     let norm = LayerNorm {
         weight: tensor(s, [width], &noise(4, width)),
@@ -63,8 +65,13 @@ fn results_have_the_same_bits_for_any_number_of_threads() {
 fn a_row_has_the_same_bits_in_whatever_tile_it_falls() {
     let (inputs, outputs) = (37, 21);
     for backend in BACKENDS.iter() {
-        let linear =
-            packed(backend, [outputs, inputs], &noise(1, inputs * outputs), Some(&noise(2, outputs)));
+        let linear = packed(
+            backend,
+            WeightFormat::F32,
+            [outputs, inputs],
+            &noise(1, inputs * outputs),
+            Some(&noise(2, outputs)),
+        );
         let mut stream = Arc::clone(backend).stream().unwrap();
         let s = &mut *stream;
         let mut run = |rows: usize| {

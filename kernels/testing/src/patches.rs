@@ -1,16 +1,21 @@
+//! `patchify` and `patch_targets`.
+
+use std::sync::Arc;
+
 use kernels_backend::{PatchGeometry, PatchTargets};
+use proptest::prelude::*;
 
-use super::*;
+use crate::{Operand, Subject, agree_in, cases, integers, noise, subject::types, typed, unset_in, values};
 
-proptest! {
-    #![proptest_config(cases(60))]
-
-    #[test]
-    fn patches_and_targets_agree_for_any_geometry(
+/// All tokens or some, targets normalised or not.
+pub fn patches_and_targets_agree_for_any_geometry(subject: &dyn Subject) {
+    proptest!(cases(subject.cases()), |(
         batch in 1..3usize, channels in 1..4usize, grid in (1..4usize, 1..4usize, 1..4usize),
         tubelet_size in 1..3usize, patch_height in 1..5usize, patch_width in 2..9usize,
-        normalize in any::<bool>(), unnormalize in any::<bool>(), picked in any::<bool>(), seed in any::<u64>(),
-    ) {
+        normalize in any::<bool>(), unnormalize in any::<bool>(), picked in any::<bool>(),
+        pixel_type in types(subject, Operand::Other), patch_type in types(subject, Operand::Other),
+        seed in any::<u64>(),
+    )| {
         let geometry = PatchGeometry { tubelet_size, patch_height, patch_width };
         let shape = [batch, grid.0 * tubelet_size, channels, grid.1 * patch_height, grid.2 * patch_width];
         let patch = channels * tubelet_size * patch_height * patch_width;
@@ -21,15 +26,15 @@ proptest! {
         let affine: Vec<_> = (0..channels).map(|c| (0.4 + c as f32 * 0.1, 0.2 + c as f32 * 0.05)).collect();
         // A patch of nearly equal pixels is brought to variance one, and its rounding errors with it.
         let size = if normalize { 40.0 } else { 1.0 };
-        agree("patches", patch, size, &|backend| {
+        agree_in(subject, patch_type, "patches", patch, size, &|backend| {
             let mut stream = Arc::clone(backend).stream().unwrap();
             let s = &mut *stream;
-            let pixels = tensor(s, shape, &noise(seed + 1, shape.iter().product()));
+            let pixels = typed(s, shape, pixel_type, &noise(seed + 1, shape.iter().product()));
             let indices = integers(s, [batch, count], &indices);
             let rows = if picked { count } else { tokens };
-            let mut patches = unset(s, [batch, rows, patch]);
+            let mut patches = unset_in(s, [batch, rows, patch], patch_type);
             s.patchify(&pixels, geometry, picked.then_some(&indices), (&mut patches).into()).unwrap();
-            let mut labels = unset(s, [batch, count, patch]);
+            let mut labels = unset_in(s, [batch, count, patch], patch_type);
             let unnormalize = if unnormalize { &affine[..] } else { &[] };
             let targets = PatchTargets { geometry, unnormalize, normalize };
             s.patch_targets(&pixels, &targets, &indices, &mut labels).unwrap();
@@ -37,5 +42,5 @@ proptest! {
             result.extend(values(s, &labels));
             result
         });
-    }
+    });
 }

@@ -1,0 +1,137 @@
+//! `attention` and `attention_probabilities`.
+
+use std::sync::Arc;
+
+use kernels_backend::{AttentionOptions, Backend, DType, Dropout, Layout};
+use proptest::prelude::*;
+
+use crate::{
+    Operand, Subject, agree, agree_in, cases, laid_out, noise,
+    subject::{awkward, coarsest, reference, types},
+    tensor, unset, unset_in, values,
+};
+
+const HEAD_DIMS: &[usize] = if cfg!(miri) { &[1, 3, 9] } else { &[1, 3, 24, 64, 80, 88] };
+
+/// An attention and the types of its input and output.
+#[derive(Clone, Copy)]
+struct Case {
+    /// Batch, tokens, heads and their width.
+    dims: [usize; 4],
+    qkv: DType,
+    context: DType,
+    by_head: bool,
+    scale: f32,
+    precision: DType,
+}
+
+impl Case {
+    fn f32(dims: [usize; 4], scale: f32) -> Self {
+        let (qkv, context, precision) = (DType::F32, DType::F32, DType::F32);
+        Self { dims, qkv, context, by_head: false, scale, precision }
+    }
+
+    /// Context, then stats, then probabilities.
+    fn run(&self, backend: &Arc<dyn Backend>, qkv: &[f32]) -> Vec<f32> {
+        let [batch, tokens, num_heads, head_dim] = self.dims;
+        let mut stream = Arc::clone(backend).stream().unwrap();
+        let s = &mut *stream;
+        let width = num_heads * head_dim;
+        let layout = if self.by_head { Layout::Heads { num_heads } } else { Layout::Rows };
+        let options =
+            AttentionOptions { num_heads, scale: self.scale, dropout: None, precision: self.precision };
+        let qkv = laid_out(s, [batch, tokens, 3 * width], self.qkv, layout, qkv);
+        let mut context = unset_in(s, [batch, tokens, width], self.context);
+        let mut stats = unset(s, [batch, num_heads, tokens]);
+        s.attention(&qkv, &options, &mut context, Some(&mut stats)).unwrap();
+        let mut result = values(s, &context);
+        result.extend(values(s, &stats));
+        let mut probabilities = unset_in(s, [batch, num_heads, tokens, tokens], self.qkv);
+        s.attention_probabilities(&qkv, &options, &mut probabilities).unwrap();
+        result.extend(values(s, &probabilities));
+        result
+    }
+}
+
+/// Any sizes, layout and types.
+pub fn any_head_and_any_number_of_tokens_agree_with_the_reference(subject: &dyn Subject) {
+    proptest!(cases(subject.cases()), |(
+        batch in 1..3usize, tokens in awkward(subject, 0), num_heads in 1..4usize,
+        head_dim in proptest::sample::select(HEAD_DIMS), by_head in any::<bool>(), scale in -1.0f32..1.0,
+        qkv in types(subject, Operand::Other), context in types(subject, Operand::Handed), seed in any::<u64>(),
+    )| {
+        let dims = [batch, tokens, num_heads, head_dim];
+        let case = Case { dims, qkv, context, by_head, scale, precision: DType::F32 };
+        let qkv_numbers = noise(seed, batch * tokens * 3 * num_heads * head_dim);
+        agree_in(subject, coarsest(&[qkv, context]), "attention", tokens + head_dim, 1.0, &|backend| {
+            case.run(backend, &qkv_numbers)
+        });
+    });
+}
+
+/// [`AttentionOptions::precision`] allows rounding and asks for no more of it than there is.
+pub fn what_may_be_rounded_to_bf16_agrees_with_the_reference_within_that(subject: &dyn Subject) {
+    proptest!(cases(subject.cases()), |(
+        batch in 1..3usize, tokens in awkward(subject, 1), num_heads in 1..4usize,
+        head_dim in proptest::sample::select(HEAD_DIMS), by_head in any::<bool>(), scale in -1.0f32..1.0,
+        context in types(subject, Operand::Handed), seed in any::<u64>(),
+    )| {
+        let dims = [batch, tokens, num_heads, head_dim];
+        let case = Case { dims, qkv: DType::F32, context, by_head, scale, precision: DType::Bf16 };
+        // Numbers of bf16, so that scores are exact and what is left is the rounding of probabilities.
+        let mut qkv = noise(seed, batch * tokens * 3 * num_heads * head_dim);
+        qkv.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());
+        agree_in(subject, DType::Bf16, "attention", tokens + head_dim, 1.0, &|backend| case.run(backend, &qkv));
+    });
+}
+
+/// The largest score is taken away before exponentials are.
+pub fn large_scores_do_not_overflow(subject: &dyn Subject) {
+    let case = Case::f32([1, 400, 2, 24], 1.0);
+    let mut qkv = noise(3, 400 * 3 * 48);
+    // Scores up to 24·15·15, so that probabilities are nearly zero and one and maxima move between blocks.
+    qkv.iter_mut().for_each(|x| *x *= 15.0);
+    assert!(case.run(&reference(), &qkv).iter().all(|x| x.is_finite()));
+    // The rounding of a score of some thousand is a relative error of its exponential.
+    agree(subject, "attention", 400, 24.0 * 15.0 * 15.0, &|backend| {
+        let result = case.run(backend, &qkv);
+        assert!(result.iter().all(|x| x.is_finite()), "{}", backend.name());
+        result
+    });
+}
+
+/// In queries, keys and values, at the ends of blocks and within.
+pub fn nan_infinite_and_overflowing_scores_give_what_the_reference_gives(subject: &dyn Subject) {
+    let (tokens, head_dim) = (211, 8);
+    for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+        for (token, part) in [(0, 0), (5, 1), (200, 1), (7, 2), (210, 2)] {
+            let mut qkv = noise(4, tokens * 3 * head_dim);
+            qkv[(token * 3 + part) * head_dim + 2] = special;
+            let what = format!("{special} in part {part} of token {token}");
+            agree(subject, &what, tokens, 1.0, &|backend| {
+                let mut result = Case::f32([1, tokens, 1, head_dim], 0.5).run(backend, &qkv);
+                // Sums that overflow differ in when they do, so only finite numbers and the rest are told apart.
+                result.iter_mut().filter(|x| !x.is_finite() || x.abs() > 1e3).for_each(|x| *x = f32::NAN);
+                result
+            });
+        }
+    }
+}
+
+/// Training is the reference's.
+pub fn dropout_is_refused_unless_it_does_nothing(subject: &dyn Subject) {
+    subject.each(&mut |backend, _| {
+        let mut stream = Arc::clone(backend).stream().unwrap();
+        let s = &mut *stream;
+        let qkv = tensor(s, [1, 1, 3], &[1.0; 3]);
+        let mut context = unset(s, [1, 1, 1]);
+        let mut try_with = |probability| {
+            let dropout = Some(Dropout { probability, seed: 1 });
+            let options = AttentionOptions { num_heads: 1, scale: 1.0, dropout, precision: DType::F32 };
+            s.attention(&qkv, &options, &mut context, None)
+        };
+        assert!(try_with(0.0).is_ok());
+        let message = try_with(0.1).unwrap_err().to_string();
+        assert!(message.contains("attention dropout"), "{message}");
+    });
+}
