@@ -77,8 +77,12 @@ pub(crate) fn noise(count: usize) -> Vec<f32> {
 }
 
 fn tensor(stream: &mut dyn Stream, shape: impl Into<Shape>, layout: Layout) -> Tensor {
+    typed(stream, shape, layout, DType::F32)
+}
+
+fn typed(stream: &mut dyn Stream, shape: impl Into<Shape>, layout: Layout, dtype: DType) -> Tensor {
     let shape = shape.into();
-    let mut tensor = stream.alloc(shape, DType::F32, layout).expect("memory for a bench");
+    let mut tensor = stream.alloc(shape, dtype, layout).expect("memory for a bench");
     let data = noise(shape.elements());
     stream.write(&View::f32(shape, &data).expect("as many numbers"), &mut tensor).expect("equal shapes");
     tensor
@@ -120,7 +124,8 @@ where
             let mut stream = Arc::clone(backend).stream().expect("a stream");
             let mut run = prepare(backend, &mut *stream);
             Box::new(move || {
-                enter(&mut *stream, |stream| run(stream)).expect("a bench gives correct operands");
+                let ran = enter(&mut *stream, |stream| run(stream).and_then(|()| stream.synchronize()));
+                ran.expect("a bench gives correct operands");
             })
         }),
     }
@@ -136,9 +141,9 @@ fn linear(&Layer { rows: count, inputs, outputs, ref kind }: &Layer, format: Wei
     let operations = Some(2.0 * (count * inputs * outputs) as f64);
     let shape = format!("{count}x{inputs}x{outputs}");
     let case = case("linear", shape, operations, move |backend, s| {
-        let linear = packed(backend, inputs, outputs, format);
-        let x = rows(s, [1, count, inputs]);
-        let mut y = tensor(s, [1, count, outputs], layout);
+        let (linear, dtype) = (packed(backend, inputs, outputs, format), backend.activations(format));
+        let x = typed(s, [1, count, inputs], Layout::Rows, dtype);
+        let mut y = typed(s, [1, count, outputs], layout, dtype);
         move |s| {
             let epilogue = Epilogue { activation, write, pre_activation: None };
             s.linear((&x).into(), &linear, epilogue, (&mut y).into())
@@ -149,10 +154,11 @@ fn linear(&Layer { rows: count, inputs, outputs, ref kind }: &Layer, format: Wei
 
 fn attention(tokens: usize, num_heads: usize, head_dim: usize, format: WeightFormat) -> Case {
     let operations = Some(4.0 * (num_heads * tokens * tokens * head_dim) as f64);
-    let case = case("attention", format!("{tokens}x{num_heads}x{head_dim}"), operations, move |_, s| {
-        let width = num_heads * head_dim;
-        let qkv = tensor(s, [1, tokens, 3 * width], Layout::Heads { num_heads });
-        let mut context = rows(s, [1, tokens, width]);
+    let shape = format!("{tokens}x{num_heads}x{head_dim}");
+    let case = case("attention", shape, operations, move |backend, s| {
+        let (width, dtype) = (num_heads * head_dim, backend.activations(format));
+        let qkv = typed(s, [1, tokens, 3 * width], Layout::Heads { num_heads }, dtype);
+        let mut context = typed(s, [1, tokens, width], Layout::Rows, dtype);
         let options = AttentionOptions {
             num_heads,
             scale: (head_dim as f32).powf(-0.5),

@@ -27,19 +27,20 @@ pub(crate) struct Case {
 /// Runs cases through Criterion and compares them with the peak.
 pub(crate) struct Meter<'a> {
     criterion: &'a mut Criterion,
-    peak: Peak,
+    /// Where it is known how to measure it.
+    peak: Option<Peak>,
     report: bool,
 }
 
 impl<'a> Meter<'a> {
-    /// A meter for one instruction set.
-    pub(crate) fn new(criterion: &'a mut Criterion, peak: Peak, report: bool) -> Self {
+    /// A meter for one instruction set, or for a GPU.
+    pub(crate) fn new(criterion: &'a mut Criterion, peak: Option<Peak>, report: bool) -> Self {
         Self { criterion, peak, report }
     }
 
     /// Threads of the backend and of the peak.
     pub(crate) fn threads(&self) -> usize {
-        self.peak.threads()
+        self.peak.as_ref().map_or(1, Peak::threads)
     }
 
     /// Measures one case, if Criterion's filter lets it.
@@ -55,9 +56,9 @@ impl<'a> Meter<'a> {
             bencher.iter_custom(|iterations| {
                 let mut total = Duration::ZERO;
                 for _ in 0..iterations {
-                    if case.operations.is_some() {
+                    if let (Some(_), Some(meter)) = (case.operations, &self.peak) {
                         // Right beside, so that both see the same clock and the same neighbours.
-                        peak = peak.max(self.peak.sample());
+                        peak = peak.max(meter.sample());
                     }
                     let start = Instant::now();
                     run();
@@ -82,8 +83,11 @@ fn summary(id: &str, operations: Option<f64>, fastest: Duration, peak: f64) -> S
     match operations {
         Some(operations) => {
             let rate = operations / fastest.as_secs_f64();
-            let percent = 100.0 * rate / peak;
-            format!("{time}, {:.1} GF/s, {percent:.0} % of the FMA peak {:.1} GF/s", rate / 1e9, peak / 1e9)
+            let time = format!("{time}, {:.1} GF/s", rate / 1e9);
+            match peak {
+                0.0 => time,
+                _ => format!("{time}, {:.0} % of the FMA peak {:.1} GF/s", 100.0 * rate / peak, peak / 1e9),
+            }
         }
         None => time,
     }

@@ -76,6 +76,14 @@ pub trait Intercept: Send + Sync {
         b.pack_linear(blocks, format)
     }
 
+    /// [`Stream::write`]
+    ///
+    /// # Errors
+    /// As the op.
+    fn write(&self, s: &mut dyn Stream, src: &View<'_>, dst: &mut Tensor) -> Result<()> {
+        s.write(src, dst)
+    }
+
     /// [`Stream::patchify`]
     ///
     /// # Errors
@@ -317,7 +325,7 @@ impl Stream for InterceptedStream<'_> {
 
     fn write(&mut self, src: &View<'_>, dst: &mut Tensor) -> Result<()> {
         let call = Call::plain("write", 1, src.shape().elements());
-        self.run(call, |_, s| s.write(src, dst))
+        self.run(call, |hook, s| hook.write(s, src, dst))
     }
 
     fn read(&mut self, src: &Tensor, dst: &mut [f32]) -> Result<()> {

@@ -51,6 +51,11 @@ const GRAPH: &[Allowed] = &[
     },
     Allowed { package: "demo", normal: &[], dev: &[] },
     Allowed {
+        package: "gpu-check",
+        normal: &["kernels", "kernels-cuda", "videomae"],
+        dev: &["kernels-cuda-stand-in"],
+    },
+    Allowed {
         package: "xtask",
         normal: &["demo", "kernels-backend", "videomae-preprocess"],
         dev: &["kernels", "videomae"],

@@ -13,7 +13,7 @@
 //!
 //! Pitfall: how a launch is run ([`with_options`]) is a choice of the thread that launches, not of the one that waits.
 
-use std::{ffi::CString, sync::OnceLock};
+use std::{ffi::CString, path::Path, sync::OnceLock};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
@@ -50,21 +50,36 @@ pub fn install() -> Result<Driver, String> {
     }
 }
 
+/// The folder of a `libcuda.so.1` for a program that is started with it in `LD_LIBRARY_PATH`; none where there is a GPU, whose
+/// driver that program will find.
+///
+/// # Errors
+/// Where neither can be had.
+pub fn folder() -> Result<Option<&'static Path>, String> {
+    if real_gpus() > 0 { Ok(None) } else { built().map(Path::parent) }
+}
+
 fn open() -> Result<Option<Library>, String> {
     if real_gpus() > 0 {
         return Ok(None);
     }
+    // SAFETY: its initialisers only fill a list of kernels.
+    let library = unsafe { Library::open(Some(built()?), RTLD_NOW | RTLD_GLOBAL) };
+    library.map(Some).map_err(|error| error.to_string())
+}
+
+/// The library that this crate's build made.
+fn built() -> Result<&'static Path, String> {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         return Err("the stand-in for the CUDA driver runs on x86-64 Linux only".to_owned());
     }
-    if !std::path::Path::new(env!("STAND_IN")).exists() {
+    let library = Path::new(env!("STAND_IN"));
+    if !library.exists() {
         return Err(
             "the stand-in for the CUDA driver was built without a C++ compiler (CXX, else c++)".to_owned()
         );
     }
-    // SAFETY: its initialisers only fill a list of kernels.
-    let library = unsafe { Library::open(Some(env!("STAND_IN")), RTLD_NOW | RTLD_GLOBAL) };
-    library.map(Some).map_err(|error| error.to_string())
+    Ok(library)
 }
 
 /// The GPUs that the real driver finds; none where there is no driver.

@@ -1,0 +1,112 @@
+//! Ops on pixels: `patchify`, `patch_targets`.
+
+use kernels::{DType, PatchGeometry, PatchTargets};
+
+use super::{
+    Size,
+    lab::Spec,
+    noise::Noise,
+    trial::{Case, Part},
+};
+
+/// A video and how it is cut.
+#[derive(Clone, Copy)]
+struct Video {
+    /// `(B, T, C, H, W)`
+    shape: [usize; 5],
+    geometry: PatchGeometry,
+}
+
+impl Video {
+    const fn new(shape: [usize; 5], [tubelet_size, patch_height, patch_width]: [usize; 3]) -> Self {
+        Self { shape, geometry: PatchGeometry { tubelet_size, patch_height, patch_width } }
+    }
+
+    fn tokens(&self) -> usize {
+        let PatchGeometry { tubelet_size, patch_height, patch_width } = self.geometry;
+        (self.shape[1] / tubelet_size) * (self.shape[3] / patch_height) * (self.shape[4] / patch_width)
+    }
+
+    /// The elements of a patch.
+    fn patch(&self) -> usize {
+        let PatchGeometry { tubelet_size, patch_height, patch_width } = self.geometry;
+        tubelet_size * patch_height * patch_width * self.shape[2]
+    }
+
+    fn label(&self, dtype: DType) -> String {
+        let [batch, frames, channels, height, width] = self.shape;
+        let PatchGeometry { tubelet_size, patch_height, patch_width } = self.geometry;
+        format!(
+            "{batch}×{frames}×{channels}×{height}×{width} by {tubelet_size}×{patch_height}×{patch_width} {dtype}"
+        )
+    }
+}
+
+fn videos(size: Size) -> Vec<Video> {
+    let mut videos = vec![
+        Video::new([1, 4, 3, 16, 16], [2, 8, 8]),
+        Video::new([2, 2, 1, 12, 15], [1, 4, 5]),
+        Video::new([1, 3, 4, 6, 14], [3, 6, 7]),
+    ];
+    if size == Size::Model {
+        videos.extend([
+            Video::new([2, 16, 3, 224, 224], [2, 16, 16]),
+            Video::new([1, 16, 3, 224, 224], [2, 14, 14]),
+        ]);
+    }
+    videos
+}
+
+/// `patchify`: all patches, then half of them, in any order.
+pub(super) fn patchify(size: Size, dtype: DType, seed: u64) -> Vec<Case> {
+    let case = |video: Video| {
+        let label = video.label(dtype);
+        let noise = Noise::new(seed, &label);
+        Case::new(label, move |lab| {
+            let mut noise = noise.clone();
+            let (batch, tokens, patch) = (video.shape[0], video.tokens(), video.patch());
+            let pixels = lab.tensor(video.shape, dtype, &noise.signed(video.shape.iter().product()))?;
+            let mut all = lab.output(&Spec { margin: true, ..Spec::new([batch, tokens, patch], dtype) })?;
+            lab.stream.patchify(&pixels, video.geometry, None, all.rows()?)?;
+            let visible = tokens.div_ceil(2);
+            let indices = lab.integers([batch, visible], &noise.below(batch * visible, tokens))?;
+            let mut some =
+                lab.output(&Spec { margin: true, ..Spec::new([batch, visible, patch], DType::F32) })?;
+            lab.stream.patchify(&pixels, video.geometry, Some(&indices), some.rows()?)?;
+            Ok(vec![Part::exact("all", lab.result(&mut all)?), Part::exact("some", lab.result(&mut some)?)])
+        })
+    };
+    videos(size).into_iter().map(case).collect()
+}
+
+/// `patch_targets`: as they are, with their colours back, and with every patch normalised.
+pub(super) fn patch_targets(size: Size, dtype: DType, seed: u64) -> Vec<Case> {
+    let case = |video: Video| {
+        let label = video.label(dtype);
+        let noise = Noise::new(seed, &label);
+        Case::new(label, move |lab| {
+            let mut noise = noise.clone();
+            let (batch, tokens, patch) = (video.shape[0], video.tokens(), video.patch());
+            let pixels = lab.tensor(video.shape, dtype, &noise.signed(video.shape.iter().product()))?;
+            let masked = tokens.div_ceil(2);
+            let indices = lab.integers([batch, masked], &noise.below(batch * masked, tokens))?;
+            let channels: Vec<_> =
+                (0..video.shape[2]).map(|c| (0.4 + c as f32 * 0.1, 0.2 + c as f32 * 0.05)).collect();
+            let mut parts = Vec::new();
+            for (name, unnormalize, normalize) in [
+                ("plain", &[][..], false),
+                ("with colours", &channels[..], false),
+                ("normalised", &channels[..], true),
+            ] {
+                let mut labels = lab.output(&Spec::new([batch, masked, patch], DType::F32))?;
+                let targets = PatchTargets { geometry: video.geometry, unnormalize, normalize };
+                lab.stream.patch_targets(&pixels, &targets, &indices, &mut labels.tensor)?;
+                let values = lab.result(&mut labels)?;
+                // The deviation of a patch is about a half of its largest pixel, which its rounding is relative to.
+                parts.push(Part::new(name, DType::F32, patch, values));
+            }
+            Ok(parts)
+        })
+    };
+    videos(size).into_iter().map(case).collect()
+}
