@@ -17,7 +17,8 @@ pub(crate) fn trials(context: &Context) -> Vec<Trial> {
     let mut trials = vec![Trial::test("every_fixture_is_compared", every_fixture_is_compared)];
     for name in fixtures::cases("models") {
         let case = Arc::new(Case::read("models", &name));
-        for backend in &context.backends {
+        let hopper = context.hopper.iter().filter(|_| case.dtype != DType::F32);
+        for backend in context.backends.iter().chain(hopper) {
             if case.dtype == DType::F16 && backend.name().starts_with("cpu") {
                 continue; // It has no f16; the reference says what it should give.
             }
