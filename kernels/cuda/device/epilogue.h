@@ -66,23 +66,3 @@ __device__ __forceinline__ void store_results(const Epilogue& e, int row, int co
     store_eight(y, x);
   });
 }
-
-/// As `store_results` for two neighbours, the first at an even place.
-__device__ __forceinline__ void store_two_results(const Epilogue& e, int row, int column, float first, float second) {
-  float x[2] = {first + e.bias[column], second + e.bias[column + 1]};
-  if (e.pre_activation.data) {
-    i64 at = row_start(e.pre_activation, row) + column;
-    with_type(e.pre_activation.type, [&](auto type) { store_two((decltype(type)*)e.pre_activation.data + at, x); });
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) x[i] = activate(e.activation, x[i]);
-  i64 at = result_index(e, row, column);
-  with_type(e.y.type, [&](auto type) {
-    auto y = (decltype(type)*)e.y.data + at;
-    if (e.accumulate) {
-      x[0] += widen(y[0]);
-      x[1] += widen(y[1]);
-    }
-    store_two(y, x);
-  });
-}

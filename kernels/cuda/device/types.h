@@ -52,17 +52,6 @@ __device__ __forceinline__ void store_four(T* to, const float (&x)[4]) {
   *(Four<T>*)to = four;
 }
 
-/// Two elements that one instruction moves.
-template <class T>
-struct __align__(2 * sizeof(T)) Two {
-  T element[2];
-};
-
-template <class T>
-__device__ __forceinline__ void store_two(T* to, const float (&x)[2]) {
-  *(Two<T>*)to = {{narrow<T>(x[0]), narrow<T>(x[1])}};
-}
-
 /// Eight elements: one instruction moves those of 16 bits, two those of 32.
 template <class T>
 struct __align__(16) Eight {
