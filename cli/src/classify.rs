@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use videomae::{Session, VideoInputs, VideoMAEForVideoClassification};
+use videomae::{Session, VideoMAEForVideoClassification};
 use videomae_preprocess::{
     Frames, VideoOptions,
     sample::{Sampler, union},
@@ -110,14 +110,14 @@ impl Classifier {
 
     /// The logits of each view of one clip.
     fn run(&mut self, frames: &Frames, timings: &mut Timings) -> Result<Vec<Vec<f32>>> {
-        let (pixels, preprocess) = timed(|| self.processing.views(frames));
-        let pixels = pixels?;
-        let inputs = VideoInputs::new(&pixels.data, pixels.shape);
+        let (views, preprocess) = timed(|| self.processing.views(frames));
+        let views = views?;
+        let inputs = views.inputs();
         let (output, forward) = timed(|| self.model.forward(&mut self.session, &inputs));
         timings.preprocess += preprocess;
         timings.forward += forward;
         let logits = output?.logits;
-        Ok(logits.data.chunks(logits.data.len() / pixels.shape[0]).map(<[f32]>::to_vec).collect())
+        Ok(logits.data.chunks(logits.data.len() / inputs.shape[0]).map(<[f32]>::to_vec).collect())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use videomae::VideoMAEConfig;
+use videomae::{VideoInputs, VideoMAEConfig};
 use videomae_preprocess::{
-    Frames, PixelValues, VideoMAEImageProcessor,
+    Frames, PixelLevels, PixelValues, VideoMAEImageProcessor,
     processor::{Numerics, Recipe, Transform},
 };
 
@@ -56,11 +56,29 @@ impl Processing {
         Ok(Self::Transform(transform))
     }
 
-    /// (views, T, C, H, W) of one clip.
-    pub(crate) fn views(&self, clip: &Frames) -> Result<PixelValues> {
+    /// The views of one clip.
+    pub(crate) fn views(&self, clip: &Frames) -> Result<Views> {
         Ok(match self {
-            Self::Processor(processor) => processor.preprocess([clip])?,
-            Self::Transform(transform) => transform.preprocess([clip])?,
+            Self::Processor(processor) => Views::Levels(processor.preprocess_levels([clip])?),
+            Self::Transform(transform) => Views::Values(transform.preprocess([clip])?),
         })
+    }
+}
+
+/// The views of a clip, `(views, T, C, H, W)`.
+pub(crate) enum Views {
+    /// What a processor leaves to the model's device.
+    Levels(PixelLevels),
+    /// Of a transform that interpolates after it has normalised, or may.
+    Values(PixelValues),
+}
+
+impl Views {
+    /// What the model takes.
+    pub(crate) fn inputs(&self) -> VideoInputs<'_> {
+        match self {
+            Self::Levels(levels) => VideoInputs::from_levels(&levels.data, &levels.table, levels.shape),
+            Self::Values(values) => VideoInputs::new(&values.data, values.shape),
+        }
     }
 }

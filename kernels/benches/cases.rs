@@ -23,7 +23,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.push(attention_probabilities(160, 12, 64));
     cases.extend([layer_norm(1568, 768), layer_norm(160, 768), layer_norm(1568, 384)]);
     cases.extend([pack_linear(768, 3072), write(), read(1568, 768), cast(1568, 768)]);
-    cases.extend([patchify(None), patchify(Some(160)), patch_targets(1408)]);
+    cases.extend([normalize_levels(), patchify(None), patchify(Some(160)), patch_targets(1408)]);
     cases.extend([gather_rows(160, 768), broadcast_rows(1568, 768), mean_tokens(1568, 768)]);
     cases.extend([mse_loss(1408, 1536), cross_entropy_loss(8, 400), bce_with_logits_loss(8, 400)]);
     cases
@@ -226,6 +226,17 @@ fn cast(count: usize, width: usize) -> Case {
     case("cast", format!("{count}x{width}"), None, move |_, s| {
         let (x, mut y) = (rows(s, [1, count, width]), rows(s, [1, count, width]));
         move |s| s.cast((&x).into(), (&mut y).into())
+    })
+}
+
+fn normalize_levels() -> Case {
+    case("normalize_levels", format!("{}", PIXELS.iter().product::<usize>()), None, move |_, s| {
+        let levels: Vec<u8> = (0..PIXELS.iter().product::<usize>()).map(|i| (i * 31 % 251) as u8).collect();
+        let mut bytes = s.alloc(PIXELS.into(), DType::U8, Layout::Rows).expect("memory");
+        s.write(&View::u8(PIXELS, &levels).expect("levels of this shape"), &mut bytes)
+            .expect("the same shape");
+        let (table, mut pixels) = (rows(s, [PIXELS[2], 256]), rows(s, PIXELS));
+        move |s| s.normalize_levels(&bytes, &table, &mut pixels)
     })
 }
 

@@ -16,8 +16,8 @@ use crate::{Error, Result, VideoMAEConfig};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct VideoInputs<'a> {
-    /// Normalised pixels `(B, T, C, H, W)`, row-major.
-    pub pixel_values: &'a [f32],
+    /// `(B, T, C, H, W)`, row-major.
+    pub pixels: Pixels<'a>,
     /// `[B, T, C, H, W]`. T, H and W may be any multiples of the tubelet and patch sizes, whatever the
     /// configuration's `num_frames` and `image_size` say: no weight depends on them, and positions are computed
     /// for the video at hand. (The reference refuses other heights and widths, and drops frames or edges that do
@@ -41,6 +41,29 @@ pub struct VideoInputs<'a> {
     pub output_attentions: Option<bool>,
 }
 
+/// The pixels of a batch of clips.
+#[derive(Clone, Copy, Debug)]
+pub enum Pixels<'a> {
+    /// Normalised numbers, `pixel_values`.
+    Values(&'a [f32]),
+    /// The levels that they were made of, which take a quarter of the way to a device; it looks them up there.
+    Levels {
+        /// Bytes in the order of `pixel_values`.
+        levels: &'a [u8],
+        /// What rescaling and normalising make of each level of each channel.
+        table: &'a [[f32; 256]],
+    },
+}
+
+impl Pixels<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Values(values) => values.len(),
+            Self::Levels { levels, .. } => levels.len(),
+        }
+    }
+}
+
 /// The labels of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Labels<'a> {
@@ -52,10 +75,20 @@ pub enum Labels<'a> {
 }
 
 impl<'a> VideoInputs<'a> {
-    /// Pixels and nothing else asked for.
+    /// Normalised pixels `(B, T, C, H, W)`, and nothing else asked for.
     pub fn new(pixel_values: &'a [f32], shape: [usize; 5]) -> Self {
+        Self::of(Pixels::Values(pixel_values), shape)
+    }
+
+    /// As [`VideoInputs::new`] with the levels of pixels, and what each level of each channel becomes: the same results,
+    /// bit for bit, as with the numbers looked up before.
+    pub fn from_levels(levels: &'a [u8], table: &'a [[f32; 256]], shape: [usize; 5]) -> Self {
+        Self::of(Pixels::Levels { levels, table }, shape)
+    }
+
+    fn of(pixels: Pixels<'a>, shape: [usize; 5]) -> Self {
         Self {
-            pixel_values,
+            pixels,
             shape,
             bool_masked_pos: None,
             labels: None,
@@ -92,8 +125,8 @@ impl<'a> VideoInputs<'a> {
                 shape.to_string(),
             ));
         }
-        if shape.checked_elements() != Some(self.pixel_values.len()) {
-            let found = format!("{} values", self.pixel_values.len());
+        if shape.checked_elements() != Some(self.pixels.len()) {
+            let found = format!("{} values", self.pixels.len());
             return Err(Error::input("pixel_values", format!("the values of shape {shape}"), found));
         }
         if channels != num_channels {
@@ -102,6 +135,12 @@ impl<'a> VideoInputs<'a> {
                 format!("{num_channels} channels, the third size of (B, T, C, H, W)"),
                 format!("{channels} in {shape}"),
             ));
+        }
+        if let Pixels::Levels { table, .. } = self.pixels
+            && table.len() != channels
+        {
+            let found = format!("{} for {shape}", table.len());
+            return Err(Error::input("table", "256 numbers for each channel", found));
         }
         for (name, size, unit_name, unit) in [
             ("frames", frames, "tubelet_size", geometry.tubelet_size),

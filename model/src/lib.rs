@@ -108,7 +108,7 @@ pub use backward::{Gradients, TrainingSession};
 pub use classification::{ClassificationOutput, VideoMAEForVideoClassification};
 pub use config::{ConfigOverrides, HiddenAct, ProblemType, Size, VideoMAEConfig};
 pub use error::{Error, Result};
-pub use inputs::{Labels, VideoInputs};
+pub use inputs::{Labels, Pixels, VideoInputs};
 pub use model::{ModelOutput, VideoMAEModel};
 pub use outputs::HostTensor;
 pub use positions::sinusoid_table;

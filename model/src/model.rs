@@ -11,11 +11,11 @@ use crate::{
     },
     embeddings::Embeddings,
     encoder::Encoder,
-    inputs::{ClipDims, TokenSplit, VideoInputs},
+    inputs::{ClipDims, Pixels, TokenSplit, VideoInputs},
     layer::LayerScratch,
     outputs::{HostTensor, Record},
     packer::{DTypes, Packer},
-    session::{EncoderSlots, Session},
+    session::{EncoderSlots, PixelSlots, Session},
 };
 
 /// The bare encoder: clips in, one vector per visible token out.
@@ -189,9 +189,21 @@ impl VideoMAEModel {
             }
             false => None,
         };
-        let pixels = View::f32(inputs.shape, inputs.pixel_values)?;
+        let PixelSlots { pixel_values, levels, table } = &mut slots.pixels;
+        let (pixel_values, levels) = match inputs.pixels {
+            Pixels::Values(values) => {
+                (pixel_values.write_as(stream, &View::f32(inputs.shape, values)?, dtype)?, None)
+            }
+            Pixels::Levels { levels: bytes, table: numbers } => {
+                let bytes = &*levels.write(stream, &View::u8(inputs.shape, bytes)?)?;
+                let numbers = View::f32([numbers.len(), 256], numbers.as_flattened())?;
+                let table = &*table.write(stream, &numbers)?;
+                (pixel_values.rows(stream, inputs.shape, dtype)?, Some((bytes, table)))
+            }
+        };
         Ok(EncoderRun {
-            pixel_values: slots.pixel_values.write_as(stream, &pixels, dtype)?,
+            pixel_values,
+            levels,
             visible,
             positions: slots.positions.prepare(stream, tokens, hidden_size)?,
             patches: slots.patches.rows(stream, [batch, seen, patch], dtype)?,
@@ -212,8 +224,20 @@ impl VideoMAEModel {
         run: &mut EncoderRun<'_>,
         record: &mut Record<'_>,
     ) -> Result<()> {
-        let EncoderRun { pixel_values, visible, positions, patches, hidden, scratch, probabilities, .. } =
-            run;
+        let EncoderRun {
+            pixel_values,
+            levels,
+            visible,
+            positions,
+            patches,
+            hidden,
+            scratch,
+            probabilities,
+            ..
+        } = run;
+        if let Some((levels, table)) = *levels {
+            s.normalize_levels(levels, table, pixel_values)?; // (B, T, C, H, W)
+        }
         self.embeddings.forward(s, pixel_values, *visible, positions, patches, hidden)?;
         self.encoder.forward(s, hidden, scratch, probabilities.as_deref_mut(), record)
     }
@@ -234,7 +258,9 @@ impl VideoMAEModel {
 
 /// The encoder's inputs on the backend, and its activations in their shapes.
 pub(crate) struct EncoderRun<'a> {
-    pub pixel_values: &'a Tensor,
+    pub pixel_values: &'a mut Tensor,
+    /// What `pixel_values` is made of on the backend, and the table for it
+    pub levels: Option<(&'a Tensor, &'a Tensor)>,
     pub visible: Option<&'a Tensor>,
     pub positions: &'a Tensor,
     pub patches: &'a mut Tensor,

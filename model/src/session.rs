@@ -58,8 +58,7 @@ pub(crate) struct Slots {
 /// What the encoder reads and writes.
 #[derive(Default)]
 pub(crate) struct EncoderSlots {
-    /// `(B, T, C, H, W)`
-    pub pixel_values: Slot,
+    pub pixels: PixelSlots,
     /// `(N, D)`
     pub positions: PositionSlot,
     /// `(B, S, P)`
@@ -71,6 +70,17 @@ pub(crate) struct EncoderSlots {
     pub normed: Slot,
     /// `(B, h, S, S)`, only when attentions are asked for
     pub probabilities: Slot,
+}
+
+/// The pixels, as they come and as the model takes them.
+#[derive(Default)]
+pub(crate) struct PixelSlots {
+    /// `(B, T, C, H, W)`
+    pub pixel_values: Slot,
+    /// `(B, T, C, H, W)` in bytes, only of inputs that are levels
+    pub levels: Slot,
+    /// `(C, 256)`, likewise
+    pub table: Slot,
 }
 
 /// What the pre-training decoder reads and writes.

@@ -56,7 +56,7 @@ pub use decode::{
 pub use error::{Error, Result};
 pub use frames::Frames;
 pub use npy::{parse_npy, read_npy, write_npy};
-pub use pixel_values::PixelValues;
+pub use pixel_values::{PixelLevels, PixelValues};
 #[expect(deprecated, reason = "the name of older code and files is kept")]
 pub use processor::VideoMAEFeatureExtractor;
 pub use processor::{VideoMAEImageProcessor, VideoMAEVideoProcessor};

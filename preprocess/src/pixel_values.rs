@@ -21,6 +21,29 @@ impl PixelValues {
     }
 }
 
+/// A batch of clips before rescaling and normalising: bytes in the order of [`PixelValues`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct PixelLevels {
+    /// B · T · C · H · W levels.
+    pub data: Vec<u8>,
+    /// `[B, T, C, H, W]`.
+    pub shape: [usize; 5],
+    /// What each level of each of the C channels becomes.
+    pub table: Vec<[f32; 256]>,
+}
+
+impl PixelLevels {
+    /// The values that the levels stand for.
+    pub fn to_pixel_values(&self) -> PixelValues {
+        let [.., channels, height, width] = self.shape;
+        let planes = self.data.chunks((height * width).max(1)).enumerate();
+        let value = |(i, plane): (usize, &'_ [u8])| -> Vec<f32> {
+            plane.iter().map(|&level| self.table[i % channels][usize::from(level)]).collect()
+        };
+        PixelValues { data: planes.flat_map(value).collect(), shape: self.shape }
+    }
+}
+
 fn read(frame: &[f32], index: usize) -> f32 {
     frame[index]
 }

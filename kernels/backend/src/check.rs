@@ -298,6 +298,33 @@ pub fn patches(op: &'static str, pixel_values: &Tensor, geometry: PatchGeometry)
     })
 }
 
+/// The operands of `normalize_levels`; returns the channels and the elements of one of them in a frame.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::DType`].
+pub fn normalize_levels(levels: &Tensor, table: &Tensor, pixel_values: &Tensor) -> Result<(usize, usize)> {
+    const OP: &str = "normalize_levels";
+    dtype(OP, "levels", levels, DType::U8)?;
+    dtype(OP, "table", table, DType::F32)?;
+    let [_, _, channels, height, width] = **levels.shape() else {
+        return Err(refuse(OP, "levels of shape (B, T, C, H, W)", levels.shape().to_string()));
+    };
+    shape(OP, "table", table, &[channels, 256])?;
+    shape(OP, "pixel_values", pixel_values, levels.shape())?;
+    Ok((channels, height * width))
+}
+
+/// Whether elements of a type can be written to a tensor of another: between floats, and between equal types.
+///
+/// # Errors
+/// [`Error::DType`].
+pub fn converts(op: &'static str, operand: &'static str, from: DType, to: DType) -> Result<()> {
+    if from == to || from.is_float() && to.is_float() {
+        return Ok(());
+    }
+    Err(Error::DType { op, operand, expected: to, found: from })
+}
+
 /// The operands of `patchify` and of its backward.
 ///
 /// # Errors

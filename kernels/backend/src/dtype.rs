@@ -14,6 +14,8 @@ pub enum DType {
     F16,
     /// Indices and class labels.
     I32,
+    /// Levels of pixels.
+    U8,
 }
 
 impl DType {
@@ -22,7 +24,13 @@ impl DType {
         match self {
             Self::F32 | Self::I32 => 4,
             Self::Bf16 | Self::F16 => 2,
+            Self::U8 => 1,
         }
+    }
+
+    /// Whether it is one of the types that are converted to each other.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::Bf16 | Self::F16)
     }
 
     /// The distance from 1 to the next larger number; zero for integers.
@@ -31,7 +39,7 @@ impl DType {
             Self::F32 => f32::EPSILON,
             Self::Bf16 => 0.007_812_5,
             Self::F16 => 0.000_976_562_5,
-            Self::I32 => 0.0,
+            Self::I32 | Self::U8 => 0.0,
         }
     }
 }
@@ -43,6 +51,7 @@ impl fmt::Display for DType {
             Self::Bf16 => "bf16",
             Self::F16 => "f16",
             Self::I32 => "i32",
+            Self::U8 => "u8",
         })
     }
 }

@@ -84,6 +84,20 @@ pub trait Intercept: Send + Sync {
         s.write(src, dst)
     }
 
+    /// [`Stream::normalize_levels`]
+    ///
+    /// # Errors
+    /// As the op.
+    fn normalize_levels(
+        &self,
+        s: &mut dyn Stream,
+        levels: &Tensor,
+        table: &Tensor,
+        pixel_values: &mut Tensor,
+    ) -> Result<()> {
+        s.normalize_levels(levels, table, pixel_values)
+    }
+
     /// [`Stream::patchify`]
     ///
     /// # Errors
@@ -346,6 +360,11 @@ impl Stream for InterceptedStream<'_> {
 
     fn cast(&mut self, src: Rows<'_>, dst: RowsMut<'_>) -> Result<()> {
         self.run(Call::rows("cast", dst.dims), |hook, s| hook.cast(s, src, dst))
+    }
+
+    fn normalize_levels(&mut self, levels: &Tensor, table: &Tensor, pixel_values: &mut Tensor) -> Result<()> {
+        let call = Call::rows("normalize_levels", Rows::from(levels).dims);
+        self.run(call, |hook, s| hook.normalize_levels(s, levels, table, pixel_values))
     }
 
     fn patchify(

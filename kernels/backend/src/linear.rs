@@ -51,7 +51,7 @@ impl WeightFormat {
             DType::F32 => Some(Self::F32),
             DType::Bf16 => Some(Self::Bf16),
             DType::F16 => Some(Self::F16),
-            DType::I32 => None,
+            DType::I32 | DType::U8 => None,
         }
     }
 }

@@ -139,6 +139,11 @@ impl Stream for RecordingStream {
         check::same_rows("cast", src.dims, dst.dims)
     }
 
+    fn normalize_levels(&mut self, levels: &Tensor, table: &Tensor, pixel_values: &mut Tensor) -> Result<()> {
+        self.record(format!("normalize_levels {}", levels.shape()));
+        check::normalize_levels(levels, table, pixel_values).map(|_| ())
+    }
+
     fn patchify(
         &mut self,
         pixel_values: &Tensor,

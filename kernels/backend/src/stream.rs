@@ -30,7 +30,7 @@ pub trait Stream: Send {
     /// Host to backend; the element type is converted where it differs between float types.
     ///
     /// # Errors
-    /// [`Error::Shape`], [`Error::DType`] between floats and integers.
+    /// [`Error::Shape`], [`Error::DType`] between other types.
     fn write(&mut self, src: &View<'_>, dst: &mut Tensor) -> Result<()>;
 
     /// Backend to host in canonical row-major order, widened to `f32`; waits for the ops before it.
@@ -56,6 +56,13 @@ pub trait Stream: Send {
     /// # Errors
     /// [`Error::Shape`].
     fn cast(&mut self, src: Rows<'_>, dst: RowsMut<'_>) -> Result<()>;
+
+    /// Levels `(B, T, C, H, W)`, u8, to `pixel_values` of the same shape: `table[c][level]`, with `table (C, 256)`, f32.
+    /// What rescaling and normalising make of a level is in the table, so a video can travel as bytes.
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::DType`].
+    fn normalize_levels(&mut self, levels: &Tensor, table: &Tensor, pixel_values: &mut Tensor) -> Result<()>;
 
     /// `pixel_values (B, T, C, H, W)` to rows `(B, N, C·tubelet·patch_height·patch_width)`, elements of a row in
     /// that order, rows in the order time, height, width. With `indices (B, V)` only those rows are made.

@@ -19,7 +19,7 @@ pub fn bound(dtype: DType, length: usize, scale: f32) -> f32 {
     let (base, growth) = match dtype {
         DType::F32 => (8.0, 1.0),
         DType::Bf16 | DType::F16 => (2.0, 0.05),
-        DType::I32 => (0.0, 0.0),
+        DType::I32 | DType::U8 => (0.0, 0.0),
     };
     dtype.epsilon() * (base + growth * (length as f32).sqrt()) * scale
 }

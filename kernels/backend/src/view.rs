@@ -45,6 +45,14 @@ impl<'a> View<'a> {
         Self::new(shape, DType::I32, bytemuck::cast_slice(data))
     }
 
+    /// A slice of levels of pixels.
+    ///
+    /// # Errors
+    /// As [`View::new`].
+    pub fn u8(shape: impl Into<Shape>, data: &'a [u8]) -> Result<Self> {
+        Self::new(shape, DType::U8, data)
+    }
+
     /// The same elements under another shape.
     ///
     /// # Errors
@@ -80,6 +88,7 @@ impl<'a> View<'a> {
         match self.dtype {
             DType::F32 => out.iter_mut().zip(quads()).for_each(|(o, b)| *o = f32::from_le_bytes(b)),
             DType::I32 => out.iter_mut().zip(quads()).for_each(|(o, b)| *o = i32::from_le_bytes(b) as f32),
+            DType::U8 => out.iter_mut().zip(bytes).for_each(|(o, &b)| *o = b.into()),
             DType::Bf16 => {
                 out.iter_mut().zip(pairs()).for_each(|(o, b)| *o = half::bf16::from_le_bytes(b).to_f32());
             }

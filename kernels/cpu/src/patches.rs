@@ -1,12 +1,36 @@
-//! Ops between pixels and patches: `patchify`, `patch_targets`.
+//! Ops on pixels: `normalize_levels`, `patchify`, `patch_targets`.
 
 use kernels_backend::{PatchGeometry, PatchTargets, Result, RowsMut, Tensor, check, check::PatchDims};
 
 use crate::{
     simd::Simd,
-    storage::{MatrixMut, floats, integers},
+    storage::{self, MatrixMut, floats, floats_mut, integers},
     stream::Context,
 };
+
+/// Levels to what rescaling and normalising make of them.
+pub(crate) fn normalize_levels<S: Simd>(
+    context: &Context<'_, S>,
+    levels: &Tensor,
+    table: &Tensor,
+    pixel_values: &mut Tensor,
+) -> Result<()> {
+    const OP: &str = "normalize_levels";
+    let (channels, plane) = check::normalize_levels(levels, table, pixel_values)?;
+    let levels = storage::levels(OP, "levels", levels, context.name)?;
+    let table = &floats(OP, "table", table, context.name)?[..channels * LEVELS];
+    let pixels = &mut floats_mut(OP, "pixel_values", pixel_values, context.name)?[..levels.len()];
+    context.threads.for_each_chunk(pixels, plane.max(1), |i, pixels| {
+        let table = &table[i % channels * LEVELS..][..LEVELS];
+        for (pixel, &level) in pixels.iter_mut().zip(&levels[i * plane..]) {
+            *pixel = table[usize::from(level)];
+        }
+    });
+    Ok(())
+}
+
+/// Numbers in a row of a table.
+const LEVELS: usize = 256;
 
 /// Pixels to rows of patches.
 pub(crate) fn patchify<S: Simd>(

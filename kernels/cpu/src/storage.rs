@@ -17,7 +17,8 @@ const LINE: usize = 16;
 /// 100 GF/s for rows of 3072 numbers). Shorter rows of a tile fit there together.
 const PADDED_WIDTH: usize = 512;
 
-/// The memory of a tensor; 32-bit words, each an `f32`, an `i32` or two neighbouring `bf16`, the earlier one lower.
+/// The memory of a tensor; 32-bit words, each an `f32`, an `i32`, two neighbouring `bf16` or four `u8`, the earlier one
+/// lower. Rows of floats may lie apart; other types have no gaps.
 pub(crate) struct CpuStorage(pub(crate) Buffer);
 
 impl Storage for CpuStorage {}
@@ -221,6 +222,18 @@ pub(crate) fn integers<'a>(
     kernels_backend::check::dtype(op, operand, tensor, DType::I32)?;
     let words = &tensor.storage::<CpuStorage>(op, name)?.0;
     Ok(bytemuck::cast_slice(&words[..tensor.shape().elements()]))
+}
+
+/// The levels of a `u8` tensor, without gaps.
+pub(crate) fn levels<'a>(
+    op: &'static str,
+    operand: &'static str,
+    tensor: &'a Tensor,
+    name: &str,
+) -> Result<&'a [u8]> {
+    kernels_backend::check::dtype(op, operand, tensor, DType::U8)?;
+    let words = &tensor.storage::<CpuStorage>(op, name)?.0;
+    Ok(&bytemuck::cast_slice(words)[..tensor.shape().elements()])
 }
 
 /// A tensor of at most three dimensions, laid out in rows.

@@ -96,6 +96,10 @@ impl<S: Simd> Stream for CpuStream<S> {
         transfer::cast(&self.backend.threads, &self.backend.name, &src, dst)
     }
 
+    fn normalize_levels(&mut self, levels: &Tensor, table: &Tensor, pixel_values: &mut Tensor) -> Result<()> {
+        patches::normalize_levels(&self.context(), levels, table, pixel_values)
+    }
+
     fn patchify(
         &mut self,
         pixel_values: &Tensor,

@@ -4,7 +4,7 @@ use kernels_backend::{DType, Error, Layout, Result, Rows, RowsMut, Tensor, View,
 
 use crate::{
     operand::OperandMut,
-    storage::{HeadStrides, Matrix, RowShape, floats, floats_mut, integers},
+    storage::{HeadStrides, Matrix, RowShape, floats, floats_mut, integers, levels},
     threads::Threads,
 };
 
@@ -12,16 +12,15 @@ use crate::{
 pub(crate) fn write(threads: &Threads, name: &str, src: &View<'_>, dst: &mut Tensor) -> Result<()> {
     const OP: &str = "write";
     check::shape(OP, "destination", dst, src.shape())?;
-    if (src.dtype() == DType::I32) != (dst.dtype() == DType::I32) {
-        return Err(Error::DType { op: OP, operand: "view", expected: dst.dtype(), found: src.dtype() });
-    }
+    check::converts(OP, "view", src.dtype(), dst.dtype())?;
     if let Layout::Heads { num_heads } = dst.layout() {
         return write_heads(name, src, dst, num_heads);
     }
     let shape = RowShape::of(dst);
-    if dst.dtype() == DType::I32 {
+    if !dst.dtype().is_float() {
         let storage = dst.storage_mut::<crate::storage::CpuStorage>(OP, name)?;
-        bytemuck::cast_slice_mut(&mut storage.0[..src.shape().elements()]).copy_from_slice(src.bytes());
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut storage.0);
+        bytes[..src.bytes().len()].copy_from_slice(src.bytes());
         return Ok(());
     }
     if dst.dtype() == DType::Bf16 {
@@ -78,6 +77,11 @@ pub(crate) fn read(name: &str, src: &Tensor, dst: &mut [f32]) -> Result<()> {
     if src.dtype() == DType::I32 {
         let values = integers(OP, "source", src, name)?;
         dst.iter_mut().zip(values).for_each(|(d, &s)| *d = s as f32);
+        return Ok(());
+    }
+    if src.dtype() == DType::U8 {
+        let levels = levels(OP, "source", src, name)?;
+        dst.iter_mut().zip(levels).for_each(|(d, &level)| *d = level.into());
         return Ok(());
     }
     if src.dtype() == DType::Bf16 {

@@ -20,6 +20,7 @@ pub(crate) const PTX: &[(&str, &[u8])] = &[
     ("mean_loss", include_bytes!("mean_loss.compute_80.ptx.z")),
     ("mean_tokens", include_bytes!("mean_tokens.compute_80.ptx.z")),
     ("mse_loss", include_bytes!("mse_loss.compute_80.ptx.z")),
+    ("normalize_levels", include_bytes!("normalize_levels.compute_80.ptx.z")),
     ("patch_targets", include_bytes!("patch_targets.compute_80.ptx.z")),
     ("patchify", include_bytes!("patchify.compute_80.ptx.z")),
     ("primitives", include_bytes!("primitives.compute_80.ptx.z")),

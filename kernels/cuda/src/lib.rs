@@ -29,7 +29,7 @@
 //! ```
 //!
 //! What holds for every op:
-//! - Tensors are f32, bf16, f16 or i32 in memory, in any mixture; arithmetic is f32 and rounds once, on the way out. f32 is
+//! - Tensors are f32, bf16, f16, i32 or u8 in memory, in any mixture; arithmetic is f32 and rounds once, on the way out. f32 is
 //!   f32, never tf32.
 //! - The same bits on every run: every sum has a fixed order.
 //! - An op allocates nothing (once its largest shape was seen), copies nothing to or from the host and waits for nothing,
@@ -81,6 +81,7 @@ mod linear_90a;
 mod mean_loss;
 mod mean_tokens;
 mod mse_loss;
+mod normalize_levels;
 mod patch_targets;
 mod patches;
 mod patchify;

@@ -25,7 +25,7 @@ pub(crate) fn bytes(shape: &Shape, dtype: DType) -> Option<usize> {
 /// Whether a layout suits a shape.
 pub(crate) fn check_layout(op: &'static str, shape: &Shape, dtype: DType, layout: Layout) -> Result<()> {
     let Layout::Heads { num_heads } = layout else { return Ok(()) };
-    if dtype != DType::I32 && shape.len() == 3 && num_heads > 0 && shape[2].is_multiple_of(3 * num_heads) {
+    if dtype.is_float() && shape.len() == 3 && num_heads > 0 && shape[2].is_multiple_of(3 * num_heads) {
         return Ok(());
     }
     Err(Error::Shape {

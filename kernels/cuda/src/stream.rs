@@ -11,7 +11,7 @@ use kernels_backend::{
 use crate::{
     attention, attention_probabilities, backend::CudaBackend, bce_with_logits_loss, broadcast_rows, cast,
     cross_entropy_loss, gather_rows, kernel::Context, layer_norm, linear, mean_tokens, memory::Memory,
-    mse_loss, patch_targets, patchify, storage, transfer,
+    mse_loss, normalize_levels, patch_targets, patchify, storage, transfer,
 };
 
 /// Gives ops to the device, which runs them one after another while the host goes on.
@@ -79,6 +79,10 @@ impl Stream for OpStream {
 
     fn cast(&mut self, src: Rows<'_>, dst: RowsMut<'_>) -> Result<()> {
         cast::cast(&self.context(), &src, &dst)
+    }
+
+    fn normalize_levels(&mut self, levels: &Tensor, table: &Tensor, pixel_values: &mut Tensor) -> Result<()> {
+        normalize_levels::normalize_levels(&self.context(), levels, table, pixel_values)
     }
 
     fn patchify(

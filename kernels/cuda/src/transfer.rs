@@ -46,9 +46,7 @@ pub(crate) fn write(
 ) -> Result<()> {
     const OP: &str = "write";
     check::shape(OP, "destination", dst, src.shape())?;
-    if (src.dtype() == DType::I32) != (dst.dtype() == DType::I32) {
-        return Err(Error::DType { op: OP, operand: "view", expected: dst.dtype(), found: src.dtype() });
-    }
+    check::converts(OP, "view", src.dtype(), dst.dtype())?;
     let (dtype, layout, shape) = (dst.dtype(), dst.layout(), *dst.shape());
     let storage = storage::storage_mut(OP, dst, ctx.device)?;
     if dtype == DType::I32 {

@@ -58,6 +58,7 @@ mod linear;
 mod mean_tokens;
 mod memory;
 mod mse_loss;
+mod normalize_levels;
 mod patch_targets;
 mod patchify;
 mod quantize;

@@ -8,16 +8,14 @@ pub(crate) fn write(src: &View<'_>, dst: &mut Tensor) -> Result<()> {
     const OP: &str = "write";
     check::shape(OP, "destination", dst, src.shape())?;
     let dtype = dst.dtype();
-    if dtype == DType::I32 {
-        let found = src.dtype();
-        let Some(values) = src.to_i32() else {
-            return Err(Error::DType { op: OP, operand: "source", expected: dtype, found });
-        };
-        storage::integers_mut(OP, "destination", dst)?.copy_from_slice(&values);
+    check::converts(OP, "source", src.dtype(), dtype)?;
+    if !dtype.is_float() {
+        let elements = storage::integers_mut(OP, "destination", dst)?;
+        match src.to_i32() {
+            Some(values) => elements.copy_from_slice(&values),
+            None => elements.iter_mut().zip(src.bytes()).for_each(|(to, &level)| *to = level.into()),
+        }
         return Ok(());
-    }
-    if src.dtype() == DType::I32 {
-        return Err(Error::DType { op: OP, operand: "source", expected: dtype, found: DType::I32 });
     }
     let dst = storage::floats_mut(OP, "destination", dst)?;
     src.read_f32(0, dst.elements);
@@ -38,7 +36,7 @@ pub(crate) fn read(src: &Tensor, dst: &mut [f32]) -> Result<()> {
         });
     }
     match src.dtype() {
-        DType::I32 => {
+        DType::I32 | DType::U8 => {
             let src = storage::integers(OP, "source", src)?;
             dst.iter_mut().zip(src).for_each(|(dst, &src)| *dst = src as f32);
         }
@@ -50,7 +48,7 @@ pub(crate) fn read(src: &Tensor, dst: &mut [f32]) -> Result<()> {
 pub(crate) fn zero(tensor: &mut Tensor) -> Result<()> {
     const OP: &str = "zero";
     match tensor.dtype() {
-        DType::I32 => storage::integers_mut(OP, "tensor", tensor)?.fill(0),
+        DType::I32 | DType::U8 => storage::integers_mut(OP, "tensor", tensor)?.fill(0),
         _ => storage::floats_mut(OP, "tensor", tensor)?.elements.fill(0.0),
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! Where elements live, and the only way in and out of them.
 //!
 //! Every tensor is row-major whatever layout was asked for. A float tensor of any type is a `Vec<f32>` whose
-//! elements are already rounded to that type, so that ops read plain numbers and only a store rounds.
+//! elements are already rounded to that type, so that ops read plain numbers and only a store rounds. Integers of any type
+//! are a `Vec<i32>`.
 
 use kernels_backend::{DType, Error, Layout, Result, RowDims, Rows, RowsMut, Shape, Storage, Tensor, Write};
 
@@ -25,7 +26,7 @@ impl Storage for Memory {}
 /// A tensor of undefined contents.
 pub(crate) fn alloc(shape: Shape, dtype: DType, layout: Layout) -> Result<Tensor> {
     let memory = match dtype {
-        DType::I32 => reserve(shape, UNDEFINED_INTEGER).map(Memory::Integers),
+        DType::I32 | DType::U8 => reserve(shape, UNDEFINED_INTEGER).map(Memory::Integers),
         _ => reserve(shape, UNDEFINED_FLOAT).map(Memory::Floats),
     };
     Ok(Tensor::from_storage(shape, dtype, layout, memory?))
@@ -62,7 +63,7 @@ pub(crate) fn floats<'a>(op: &'static str, operand: &'static str, tensor: &'a Te
     }
 }
 
-/// The elements of an integer tensor.
+/// The elements of a tensor of indices, labels or levels.
 pub(crate) fn integers<'a>(op: &'static str, operand: &'static str, tensor: &'a Tensor) -> Result<&'a [i32]> {
     match tensor.storage(op, NAME)? {
         Memory::Integers(elements) => first(op, elements, tensor.shape()),

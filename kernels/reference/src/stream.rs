@@ -8,7 +8,8 @@ use kernels_backend::{
 
 use crate::{
     activation, attention, bce_with_logits_loss, broadcast_rows, cast, cross_entropy_loss, dropout,
-    gather_rows, layer_norm, linear, mean_tokens, memory, mse_loss, patch_targets, patchify, storage,
+    gather_rows, layer_norm, linear, mean_tokens, memory, mse_loss, normalize_levels, patch_targets,
+    patchify, storage,
 };
 
 /// Runs each op before it returns.
@@ -45,6 +46,10 @@ impl Stream for ReferenceStream {
 
     fn cast(&mut self, src: Rows<'_>, dst: RowsMut<'_>) -> Result<()> {
         cast::cast(src, dst)
+    }
+
+    fn normalize_levels(&mut self, levels: &Tensor, table: &Tensor, pixel_values: &mut Tensor) -> Result<()> {
+        normalize_levels::normalize_levels(levels, table, pixel_values)
     }
 
     fn patchify(

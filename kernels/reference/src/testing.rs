@@ -30,6 +30,11 @@ pub(crate) fn integers(shape: impl Into<Shape>, elements: &[i32]) -> Tensor {
     ReferenceBackend::open().upload(&View::i32(shape, elements).unwrap()).unwrap()
 }
 
+/// A tensor of these levels.
+pub(crate) fn levels(shape: impl Into<Shape>, elements: &[u8]) -> Tensor {
+    ReferenceBackend::open().upload(&View::u8(shape, elements).unwrap()).unwrap()
+}
+
 /// An f32 tensor that an op has yet to fill.
 pub(crate) fn undefined(shape: impl Into<Shape>) -> Tensor {
     storage::alloc(shape.into(), DType::F32, Layout::Rows).unwrap()

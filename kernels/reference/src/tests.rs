@@ -8,7 +8,7 @@ use kernels_backend::{
 
 use crate::{
     ReferenceBackend,
-    testing::{integers, packed, stream, undefined, values, zeros},
+    testing::{integers, levels, packed, stream, undefined, values, zeros},
 };
 
 /// What is wrong with one operand of a call.
@@ -44,7 +44,11 @@ impl Operands {
             None => {}
         }
         let shape = Shape::new(&shape);
-        if dtype == DType::I32 { integers(shape, &vec![0; shape.elements()]) } else { zeros(shape) }
+        match dtype {
+            DType::I32 => integers(shape, &vec![0; shape.elements()]),
+            DType::U8 => levels(shape, &vec![0; shape.elements()]),
+            _ => zeros(shape),
+        }
     }
 
     fn floats<const R: usize>(&mut self, shape: [usize; R]) -> Tensor {
@@ -66,6 +70,10 @@ const ATTENTION: AttentionOptions =
 /// Every op that takes tensors, with every operand it can take.
 const OPS: &[(&str, Call)] = &[
     ("cast", |s, o| s.cast((&o.floats([2, 3])).into(), (&mut o.floats([2, 3])).into())),
+    ("normalize_levels", |s, o| {
+        let levels = o.make(VIDEO, DType::U8);
+        s.normalize_levels(&levels, &o.floats([3, 256]), &mut o.floats(VIDEO))
+    }),
     ("patchify", |s, o| {
         let (pixels, indices) = (o.floats(VIDEO), o.indices([2, 1]));
         s.patchify(&pixels, GEOMETRY, Some(&indices), (&mut o.floats([2, 1, 24])).into())

@@ -75,6 +75,7 @@ macro_rules! test_backend {
                 special_logits_agree,
             } {}
             patches {
+                levels_are_looked_up_by_channel,
                 patches_and_targets_agree_for_any_geometry,
             } {}
             refusals {

@@ -1,11 +1,15 @@
-//! `patchify` and `patch_targets`.
+//! `normalize_levels`, `patchify` and `patch_targets`.
 
 use std::sync::Arc;
 
-use kernels_backend::{PatchGeometry, PatchTargets};
+use kernels_backend::{DType, Layout, PatchGeometry, PatchTargets, View};
 use proptest::prelude::*;
 
-use crate::{Operand, Subject, agree_in, cases, integers, noise, subject::types, typed, unset_in, values};
+use crate::{
+    Operand, Subject, agree_in, cases, integers, noise,
+    subject::{awkward, types},
+    tensor, typed, unset_in, values,
+};
 
 /// All tokens or some, targets normalised or not.
 pub fn patches_and_targets_agree_for_any_geometry(subject: &dyn Subject) {
@@ -40,6 +44,32 @@ pub fn patches_and_targets_agree_for_any_geometry(subject: &dyn Subject) {
             s.patch_targets(&pixels, &targets, &indices, &mut labels).unwrap();
             let mut result = values(s, &patches);
             result.extend(values(s, &labels));
+            result
+        });
+    });
+}
+
+/// In every type of pixels, planes of any size.
+pub fn levels_are_looked_up_by_channel(subject: &dyn Subject) {
+    proptest!(cases(subject.cases()), |(
+        batch in 1..3usize, frames in 1..4usize, channels in 1..5usize, height in 1..6usize,
+        width in awkward(subject, 1), dtype in types(subject, Operand::Other), seed in any::<u64>(),
+    )| {
+        let shape = [batch, frames, channels, height, width];
+        let numbers = noise(seed, shape.iter().product());
+        let levels: Vec<u8> = numbers.iter().map(|x| (128.0 * (x + 1.0)) as u8).collect();
+        let table = noise(seed + 1, channels * 256);
+        // No number is computed with, so that every bit is the same.
+        agree_in(subject, DType::U8, "normalize_levels", 1, 0.0, &|backend| {
+            let mut stream = Arc::clone(backend).stream().unwrap();
+            let s = &mut *stream;
+            let mut bytes = s.alloc(shape.into(), DType::U8, Layout::Rows).unwrap();
+            s.write(&View::u8(shape, &levels).unwrap(), &mut bytes).unwrap();
+            let table = tensor(s, [channels, 256], &table);
+            let mut pixel_values = unset_in(s, shape, dtype);
+            s.normalize_levels(&bytes, &table, &mut pixel_values).unwrap();
+            let mut result = values(s, &pixel_values);
+            result.extend(values(s, &bytes));
             result
         });
     });

@@ -57,6 +57,15 @@ pub fn wrong_shapes_types_layouts_and_indices_are_named(subject: &dyn Subject) {
         assert!(error.to_string().contains("laid out in rows"), "{error}");
         assert!(s.alloc([1, 1, 7].into(), DType::F32, heads).is_err());
 
+        let shape = [1, 1, 1, 1, 2];
+        let levels = tensor(s, shape, &[0.0; 2]);
+        let (lookup, mut pixels) = (tensor(s, [1, 256], &[0.0; 256]), unset(s, shape));
+        let error = s.normalize_levels(&levels, &lookup, &mut pixels).unwrap_err();
+        assert_eq!(error.to_string(), "normalize_levels: expected levels of type u8, found f32");
+        let mut levels = s.alloc(shape.into(), DType::U8, Layout::Rows).unwrap();
+        let error = s.write(&View::f32(shape, &[0.0; 2]).unwrap(), &mut levels).unwrap_err();
+        assert!(matches!(error, Error::DType { expected: DType::U8, found: DType::F32, .. }), "{error}");
+
         let error = s.read(&x, &mut [0.0; 3]).unwrap_err();
         assert_eq!(error.to_string(), "read: expected a destination of 4 numbers, found 3");
         let error = s.write(&View::i32([1, 6], &[0; 6]).unwrap(), &mut rows).unwrap_err();

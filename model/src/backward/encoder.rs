@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Result, VideoMAEModel,
-    inputs::{ClipDims, TokenSplit, VideoInputs},
+    inputs::{ClipDims, Pixels, TokenSplit, VideoInputs},
     positions::sinusoid_table,
 };
 
@@ -89,7 +89,16 @@ impl EncoderRun {
         inputs: &VideoInputs<'_>,
         split: Option<&TokenSplit>,
     ) -> Result<()> {
-        s.write(&View::f32(inputs.shape, inputs.pixel_values)?, &mut self.pixel_values)?;
+        match inputs.pixels {
+            Pixels::Values(values) => s.write(&View::f32(inputs.shape, values)?, &mut self.pixel_values)?,
+            Pixels::Levels { levels, table } => {
+                let mut bytes = s.alloc(inputs.shape.into(), DType::U8, Layout::Rows)?;
+                s.write(&View::u8(inputs.shape, levels)?, &mut bytes)?;
+                let mut numbers = s.alloc([table.len(), 256].into(), DType::F32, Layout::Rows)?;
+                s.write(&View::f32([table.len(), 256], table.as_flattened())?, &mut numbers)?;
+                s.normalize_levels(&bytes, &numbers, &mut self.pixel_values)?;
+            }
+        }
         if let (Some(split), Some(visible)) = (split, &mut self.visible) {
             s.write(&split.visible()?, visible)?;
         }

@@ -22,6 +22,44 @@ fn recorded(inputs: VideoInputs<'_>) -> VideoInputs<'_> {
 }
 
 #[test]
+fn levels_give_the_bits_of_the_pixels_that_they_stand_for() {
+    let config = tiny();
+    let shape = shape(&config, 2);
+    let levels: Vec<u8> = (0..shape.iter().product::<usize>()).map(|i| (i * 89 % 256) as u8).collect();
+    // Each channel with another mean.
+    let table: Vec<[f32; 256]> = (0..3u8)
+        .map(|channel| std::array::from_fn(|level| (level as f32 / 255.0 - 0.1 * f32::from(channel)) / 0.3))
+        .collect();
+    let plane = shape[3] * shape[4];
+    let values: Vec<f32> =
+        levels.iter().enumerate().map(|(i, &level)| table[i / plane % 3][usize::from(level)]).collect();
+    let mask = masks(2);
+    for backend in ["reference", "auto"] {
+        let backend = kernels::open(backend).unwrap();
+        let source = weights(&config, Architecture::PreTraining);
+        let options = LoadOptions::default();
+        let (model, _) =
+            VideoMAEForPreTraining::from_weights(config.clone(), &source, backend, &options).unwrap();
+        let mut session = model.session().unwrap();
+        // Numbers between two runs of levels, which share the memory.
+        let inputs = [VideoInputs::from_levels(&levels, &table, shape), VideoInputs::new(&values, shape)]
+            .map(|i| masked(i, &mask));
+        let [first, expected, second] =
+            [inputs[0], inputs[1], inputs[0]].map(|inputs| model.forward(&mut session, &inputs).unwrap());
+        assert_eq!((first.loss, &first.logits), (expected.loss, &expected.logits));
+        assert_eq!((second.loss, &second.logits), (expected.loss, &expected.logits));
+    }
+    let model = pretraining(&config);
+    let gradients = |inputs: VideoInputs<'_>| {
+        let mut session = model.training_session(0).unwrap();
+        model.loss_and_gradients(&mut session, &masked(inputs, &mask)).unwrap()
+    };
+    let (loss, found) = gradients(VideoInputs::from_levels(&levels, &table, shape));
+    let (expected_loss, expected) = gradients(VideoInputs::new(&values, shape));
+    assert_eq!((loss, &found.pixel_values), (expected_loss, &expected.pixel_values));
+}
+
+#[test]
 fn the_same_input_gives_the_same_bits() {
     let config = tiny();
     let shape = shape(&config, 2);

@@ -2,7 +2,7 @@
 
 use kernels_backend::{DType, Layout, PatchGeometry, PatchTargets, View, tolerance::Comparison};
 use videomae::{
-    Gradients, Labels, ProblemType, TrainingSession, VideoInputs, VideoMAEConfig,
+    Gradients, Labels, Pixels, ProblemType, TrainingSession, VideoInputs, VideoMAEConfig,
     checkpoint::{Architecture, WeightData, WeightMap, WeightSource},
 };
 
@@ -103,7 +103,7 @@ fn every_parameter_and_pixel_of_classification_has_the_gradient_of_its_loss() {
         });
         assert_eq!(gradients.pixel_values.shape[..], shape);
         assert_gradient("pixel_values", &pixels, &gradients.pixel_values.data, |pixels| {
-            let inputs = VideoInputs { pixel_values: pixels, ..inputs };
+            let inputs = VideoInputs { pixels: Pixels::Values(pixels), ..inputs };
             model.forward(&mut model.session().unwrap(), &inputs).unwrap().loss.unwrap()
         });
     }
@@ -138,7 +138,7 @@ fn pixels_of_pretraining_have_the_gradient_of_the_prediction_and_targets_are_con
     let (_, gradients) = model.loss_and_gradients(&mut model.training_session(0).unwrap(), &inputs).unwrap();
     let targets = targets(&pixels, shape, &mask);
     assert_gradient("pixel_values", &pixels, &gradients.pixel_values.data, |pixels| {
-        let inputs = VideoInputs { pixel_values: pixels, ..inputs };
+        let inputs = VideoInputs { pixels: Pixels::Values(pixels), ..inputs };
         let logits = model.forward(&mut model.session().unwrap(), &inputs).unwrap().logits.data;
         let squares = logits.iter().zip(&targets).map(|(x, y)| f64::from(x - y).powi(2));
         (squares.sum::<f64>() / logits.len() as f64) as f32

@@ -47,6 +47,15 @@ fn pixels_of_another_length_than_their_shape_are_refused() {
 }
 
 #[test]
+fn levels_without_a_table_for_every_channel_are_refused() {
+    let inputs = VideoInputs::from_levels(&[7; 4 * 3 * 8 * 6], &[[0.0; 256]; 2], [1, 4, 3, 8, 6]);
+    assert_eq!(
+        refusal(&tiny(), &inputs),
+        "table: expected 256 numbers for each channel, found 2 for (1, 4, 3, 8, 6)"
+    );
+}
+
+#[test]
 fn rows_with_unequal_masks_are_refused_even_where_the_total_divides() {
     // The first clip hides 6 tokens, the second 8: the reference makes two clips of 7 of them, tokens mixed.
     let mut mask = vec![false; 2 * TOKENS];

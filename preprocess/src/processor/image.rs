@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::pipeline::{self, Selection};
 use super::rgb::Class;
 use super::{ProcessorOptions, Size, config, files};
-use crate::{FramesView, PixelValues, Result};
+use crate::{FramesView, PixelLevels, PixelValues, Result};
 
 /// Resizes, crops and normalises the frames of videos.
 ///
@@ -104,6 +104,19 @@ impl VideoMAEImageProcessor {
         videos: impl IntoIterator<Item = V>,
     ) -> Result<PixelValues> {
         pipeline::run(&self.options, Class::Image, &selections(videos))
+    }
+
+    /// As [`VideoMAEImageProcessor::preprocess`], but the last two steps, rescaling and normalising, are left to a table
+    /// that the model looks levels up in: bytes take a quarter of the way to a device.
+    ///
+    /// # Errors
+    /// As [`VideoMAEImageProcessor::preprocess`], and [`Error::Option`](crate::Error::Option) for frames that are not
+    /// bytes.
+    pub fn preprocess_levels<'a, V: Into<FramesView<'a>>>(
+        &self,
+        videos: impl IntoIterator<Item = V>,
+    ) -> Result<PixelLevels> {
+        pipeline::levels(&self.options, Class::Image, &selections(videos))
     }
 
     /// Processes the frames of one video, which may differ in size, to `pixel_values` `(1, T, C, H, W)`.

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use crate::crop::{Overlap, resized_size, spatial_start};
-use crate::normalize::Formula;
+use crate::normalize::{Formula, Levels};
 use crate::processor::rgb::{Class, Conversion};
 use crate::processor::{Numerics, ProcessorOptions, Size, options::invalid};
 use crate::resize::{Resized, Resizer};
 use crate::view::Image;
-use crate::{Error, FramesView, PixelValues, Result};
+use crate::{Error, FramesView, PixelLevels, PixelValues, Result};
 
 /// The frames of one video that go into the output, in order.
 pub(super) struct Selection<'a> {
@@ -43,8 +43,57 @@ pub(super) fn run(options: &ProcessorOptions, class: Class, videos: &[Selection<
     Ok(PixelValues { data, shape })
 }
 
+/// As [`run`], up to the levels; frames of numbers have none.
+pub(super) fn levels(
+    options: &ProcessorOptions,
+    class: Class,
+    videos: &[Selection<'_>],
+) -> Result<PixelLevels> {
+    let shape = output_shape(options, videos)?;
+    let mut data = zeros(&shape)?;
+    run_into(options, class, videos, &mut data)?;
+    let table = Formula::of_channels(options, shape[2])?.iter().map(Formula::table).collect();
+    Ok(PixelLevels { data, shape, table })
+}
+
+/// What the output is made of.
+pub(super) trait Sample: Copy + Default + Send {
+    /// Whether a number can become it, besides a level.
+    const OF_NUMBERS: bool;
+
+    /// What a level becomes.
+    fn of_level(table: &Levels, level: u8) -> Self;
+
+    /// What a number becomes.
+    fn of_number(formula: &Formula, number: f32) -> Self;
+}
+
+impl Sample for f32 {
+    const OF_NUMBERS: bool = true;
+
+    fn of_level(table: &Levels, level: u8) -> Self {
+        table[usize::from(level)]
+    }
+
+    fn of_number(formula: &Formula, number: f32) -> Self {
+        formula.value(number)
+    }
+}
+
+impl Sample for u8 {
+    const OF_NUMBERS: bool = false;
+
+    fn of_level(_: &Levels, level: u8) -> Self {
+        level
+    }
+
+    fn of_number(_: &Formula, _: f32) -> Self {
+        unreachable!("frames of numbers are refused first")
+    }
+}
+
 /// Memory for a tensor. One that does not fit is an error of the input, not a reason to abort.
-pub(super) fn zeros(shape: &[usize; 5]) -> Result<Vec<f32>> {
+pub(super) fn zeros<D: Sample>(shape: &[usize; 5]) -> Result<Vec<D>> {
     let len = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
     let mut data = Vec::new();
     let Some(len) = len.filter(|&len| data.try_reserve_exact(len).is_ok()) else {
@@ -54,16 +103,16 @@ pub(super) fn zeros(shape: &[usize; 5]) -> Result<Vec<f32>> {
             found: format!("{shape:?} values"),
         });
     };
-    data.resize(len, 0.0);
+    data.resize(len, D::default());
     Ok(data)
 }
 
 /// Processes `videos` into the memory of the caller and returns the shape.
-pub(super) fn run_into(
+pub(super) fn run_into<D: Sample>(
     options: &ProcessorOptions,
     class: Class,
     videos: &[Selection<'_>],
-    out: &mut [f32],
+    out: &mut [D],
 ) -> Result<[usize; 5]> {
     let shape = output_shape(options, videos)?;
     let [batch, num_frames, channels, height, width] = shape;
@@ -103,8 +152,8 @@ pub(super) fn run_into(
 }
 
 /// The parts of the views `(T, C, H, W)` that lie in `out` one after the other, by frame: one of each view.
-fn by_frame(out: &mut [f32], num_frames: usize, frame_len: usize) -> Vec<Vec<&mut [f32]>> {
-    let mut frames: Vec<Vec<&mut [f32]>> = std::iter::repeat_with(Vec::new).take(num_frames).collect();
+fn by_frame<D>(out: &mut [D], num_frames: usize, frame_len: usize) -> Vec<Vec<&mut [D]>> {
+    let mut frames: Vec<Vec<&mut [D]>> = std::iter::repeat_with(Vec::new).take(num_frames).collect();
     for (place, target) in out.chunks_exact_mut(frame_len).enumerate() {
         frames[place % num_frames].push(target);
     }
@@ -152,12 +201,12 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     /// Takes one frame of shape `from` = `[H, W, C]` to the target of each crop, `(C, H, W)`.
-    fn run(
+    fn run<D: Sample>(
         &mut self,
         frame: Image<'_>,
         from: [usize; 3],
         crops: &[Crop],
-        targets: Vec<&mut [f32]>,
+        targets: Vec<&mut [D]>,
     ) -> Result<()> {
         let [height, width, _] = from;
         let to = resized_size(self.options, height, width);
@@ -171,6 +220,9 @@ impl Steps<'_> {
             Image::Bytes(bytes) => {
                 let resized = self.resizer.resize_columns(&bytes, from, to, first..end)?;
                 views.for_each(|(overlaps, out)| self.writer.levels(resized, overlaps, out));
+            }
+            Image::Values(values) if !D::OF_NUMBERS => {
+                return Err(invalid("frames", "bytes, to be given as levels", values[0]));
             }
             Image::Values(values) if self.options.numerics == Numerics::OpencvLinear => {
                 return Err(invalid("numerics", "frames of bytes for opencv-linear", values[0]));
@@ -246,7 +298,7 @@ fn unit_value(level: u8) -> f32 {
 /// Crops, rescales, normalises, and moves channels to the front: `(H, W, C)` samples to `(C, H, W)` values.
 struct Writer {
     formulas: Vec<Formula>,
-    tables: Vec<crate::normalize::Levels>,
+    tables: Vec<Levels>,
     /// Height and width of the output.
     size: [usize; 2],
 }
@@ -256,26 +308,26 @@ impl Writer {
         Self { tables: formulas.iter().map(Formula::table).collect(), formulas, size }
     }
 
-    fn levels(&self, image: Resized<'_, u8>, overlaps: &[Overlap; 2], out: &mut [f32]) {
+    fn levels<D: Sample>(&self, image: Resized<'_, u8>, overlaps: &[Overlap; 2], out: &mut [D]) {
         for (channel, table) in self.tables.iter().enumerate() {
-            self.plane(image, overlaps, channel, |level| table[usize::from(level)], out);
+            self.plane(image, overlaps, channel, |level| D::of_level(table, level), out);
         }
     }
 
-    fn values(&self, image: Resized<'_, f32>, overlaps: &[Overlap; 2], out: &mut [f32]) {
+    fn values<D: Sample>(&self, image: Resized<'_, f32>, overlaps: &[Overlap; 2], out: &mut [D]) {
         for (channel, formula) in self.formulas.iter().enumerate() {
-            self.plane(image, overlaps, channel, |value| formula.value(value), out);
+            self.plane(image, overlaps, channel, |value| D::of_number(formula, value), out);
         }
     }
 
     /// Writes one channel.
-    fn plane<S: Copy + Default>(
+    fn plane<S: Copy + Default, D: Copy>(
         &self,
         image: Resized<'_, S>,
         [rows, columns]: &[Overlap; 2],
         channel: usize,
-        value: impl Fn(S) -> f32,
-        out: &mut [f32],
+        value: impl Fn(S) -> D,
+        out: &mut [D],
     ) {
         let channels = self.formulas.len();
         let [height, width] = self.size;

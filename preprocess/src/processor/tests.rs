@@ -324,3 +324,25 @@ proptest! {
         let _ = VideoMAEImageProcessor::from_json(&text);
     }
 }
+
+#[test]
+fn levels_and_their_table_are_the_pixel_values_bit_for_bit() {
+    let bytes = noise(2 * 9 * 14 * 3, 5);
+    let frames = Frames::new(bytes, 2, 9, 14).unwrap();
+    for numerics in [Numerics::Torchvision, Numerics::Pillow, Numerics::OpencvLinear] {
+        // A crop that is larger than the frame in one direction, so that there is padding.
+        let processor = VideoMAEImageProcessor::default().with(|options| {
+            options.numerics = numerics;
+            options.size = Size::ShortestEdge(6);
+            options.crop_size =
+                Size::Exact { height: if numerics == Numerics::OpencvLinear { 6 } else { 8 }, width: 6 };
+            options.image_mean = [0.4, 0.5, 0.6].into();
+        });
+        let levels = processor.preprocess_levels([&frames, &frames]).unwrap();
+        assert_eq!(levels.to_pixel_values(), processor.preprocess([&frames, &frames]).unwrap(), "{numerics:?}");
+    }
+    let values: Vec<f32> = noise(9 * 14 * 3, 6).iter().map(|&level| f32::from(level) + 0.5).collect();
+    let numbers = FramesView::new(&values[..], [1, 9, 14, 3]).unwrap();
+    let message = VideoMAEImageProcessor::default().preprocess_levels([numbers]).unwrap_err().to_string();
+    assert!(message.starts_with("frames: expected bytes, to be given as levels, found "), "{message}");
+}
