@@ -43,6 +43,9 @@ pub(crate) fn accumulate<S: Simd, P: Product<S>, const ROWS: usize>(
     assert!(a.len() > (ROWS - 1) * a_row + (depth - 1) * a_step, "A holds all rows of the tile");
     assert!(b.len() >= depth * S::TILE_COLUMNS, "B holds all terms of the sum");
     let (mut a, mut b) = (a.as_ptr(), b.as_ptr());
+    // Only a variable that nothing else can see is sure to stay in registers: the caller may index its sums by numbers
+    // that are not constants, so they lie in memory, and over a prefetch the compiler writes them back at every step.
+    let mut registers = *sums;
     for _ in 0..depth {
         if b_is_far {
             s.prefetch(b.wrapping_add(PREFETCH));
@@ -57,7 +60,7 @@ pub(crate) fn accumulate<S: Simd, P: Product<S>, const ROWS: usize>(
             for part in &mut parts {
                 *part = P::part(s, *part, step);
             }
-            for (r, sums) in sums.iter_mut().enumerate() {
+            for (r, sums) in registers.iter_mut().enumerate() {
                 // SAFETY: the word of the last row and step lies in `a`, hence all before it.
                 let word = s.splat(unsafe { *a.add(r * a_row) });
                 let x = P::part(s, word, step);
@@ -70,6 +73,7 @@ pub(crate) fn accumulate<S: Simd, P: Product<S>, const ROWS: usize>(
         a = a.wrapping_add(a_step);
         b = b.wrapping_add(S::TILE_COLUMNS);
     }
+    *sums = registers;
 }
 
 /// The sums of a tile that lie in memory row by row.
