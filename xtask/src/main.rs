@@ -8,6 +8,7 @@ mod build;
 mod cuda;
 mod files;
 mod gen_fixtures;
+mod inner_loops;
 mod machine;
 mod make_demo;
 mod python;
@@ -40,6 +41,8 @@ enum Command {
     Cuda(cuda::Options),
     /// Make or check the fixtures of the tests
     GenFixtures(gen_fixtures::Options),
+    /// Look in the machine code of a release for register tiles that are not in registers
+    InnerLoops(inner_loops::Options),
     /// Render and encode the clips of fixtures/clips, train the checkpoint of cli/demo
     MakeDemo(make_demo::Options),
     /// Check the rules of this workspace that no other tool knows
@@ -69,6 +72,7 @@ fn run(arguments: Arguments) -> Result<()> {
         Command::BenchPeers(options) => bench_peers::run(&workspace, &options)?,
         Command::Cuda(options) => cuda::run(&workspace, &options)?,
         Command::GenFixtures(options) => gen_fixtures::run(&workspace, &options)?,
+        Command::InnerLoops(options) => inner_loops::run(&workspace, &options)?,
         Command::MakeDemo(options) => make_demo::run(&workspace, &options)?,
         Command::Tidy => tidy::run(&workspace)?,
         Command::Python { arguments } => {

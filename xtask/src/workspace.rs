@@ -14,7 +14,7 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// The folder cargo builds in; ours is `xtask` below it.
     #[serde(rename = "target_directory")]
-    target: PathBuf,
+    pub(crate) target: PathBuf,
     /// The members, in cargo's order.
     pub(crate) packages: Vec<Package>,
 }

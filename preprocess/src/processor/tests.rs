@@ -339,7 +339,11 @@ fn levels_and_their_table_are_the_pixel_values_bit_for_bit() {
             options.image_mean = [0.4, 0.5, 0.6].into();
         });
         let levels = processor.preprocess_levels([&frames, &frames]).unwrap();
-        assert_eq!(levels.to_pixel_values(), processor.preprocess([&frames, &frames]).unwrap(), "{numerics:?}");
+        assert_eq!(
+            levels.to_pixel_values(),
+            processor.preprocess([&frames, &frames]).unwrap(),
+            "{numerics:?}"
+        );
     }
     let values: Vec<f32> = noise(9 * 14 * 3, 6).iter().map(|&level| f32::from(level) + 0.5).collect();
     let numbers = FramesView::new(&values[..], [1, 9, 14, 3]).unwrap();
