@@ -30,8 +30,10 @@ pub(crate) static CUDA: LazyLock<(Driver, Arc<dyn Backend>)> = LazyLock::new(|| 
 
 /// The backend of the kernels for compute capability 9.0, where the device has it; the stand-in does.
 pub(crate) static HOPPER: LazyLock<Option<Arc<dyn Backend>>> = LazyLock::new(|| {
+    // Before anything else asks for a driver.
+    let driver = CUDA.0;
     let hopper = crate::open_with(0, Kernels::Hopper);
-    assert!(hopper.is_ok() || CUDA.0 == Driver::Real, "{:?}", hopper.err());
+    assert!(hopper.is_ok() || driver == Driver::Real, "{:?}", hopper.err());
     hopper.ok()
 });
 
