@@ -60,7 +60,7 @@ pub enum Error {
         instead: String,
     },
     /// The memory for a tensor cannot be had.
-    #[error("{backend}: cannot allocate {bytes} bytes for a tensor of shape {shape}")]
+    #[error("{backend}: cannot allocate {bytes} bytes for a tensor of shape {shape}{}", of_free(*free))]
     OutOfMemory {
         /// The backend's name.
         backend: String,
@@ -68,6 +68,8 @@ pub enum Error {
         bytes: usize,
         /// The shape asked for.
         shape: String,
+        /// The bytes that are free, though not in one piece, where the backend's memory has a limit that it knows.
+        free: Option<usize>,
     },
     /// The device or its driver failed; what it computed since the last wait is lost.
     #[error("{backend}: {op}: {reason}")]
@@ -95,4 +97,9 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+}
+
+/// `, 1024 bytes are free`
+fn of_free(free: Option<usize>) -> String {
+    free.map_or_else(String::new, |free| format!(", {free} bytes are free"))
 }

@@ -2,7 +2,7 @@
 //!
 //! For tests of model code: which ops a forward makes, in which order and on which shapes, and that a second
 //! forward allocates nothing. Every shape check runs, so a wiring mistake is found without arithmetic, at any
-//! size. Reads give zeros.
+//! size. Reads give zeros. It also tells what a forward would allocate where there is no memory for it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -56,6 +56,7 @@ impl Buffer {
             backend: name.to_owned(),
             bytes: len.and_then(|len| len.checked_mul(size_of::<f32>())).unwrap_or(usize::MAX),
             shape: shape.into().to_string(),
+            free: None,
         })
     }
 

@@ -1,8 +1,10 @@
 //! The backend: what outlives a run.
 
-use std::sync::Arc;
+use std::{
+    cell::RefCell,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use cudarc::driver::CudaStream;
 use kernels_backend::{
     Backend, BackwardStream, DType, Layout, Linear, LinearBlock, Result, Shape, Stream, Tensor, View,
     WeightFormat, check,
@@ -13,23 +15,30 @@ use crate::{
     kernel::Context,
     linear,
     memory::Memory,
+    queue::Queue,
+    staging::Staging,
     storage::{self, CudaStorage},
     stream::OpStream,
-    transfer::{self, Staging},
+    transfer,
 };
 
 /// A backend for one GPU.
 pub(crate) struct CudaBackend {
     pub(crate) device: Arc<Device>,
     /// For uploads, which are complete when they return.
-    loading: Arc<CudaStream>,
+    loading: Mutex<Loading>,
+}
+
+struct Loading {
+    queue: RefCell<Queue>,
+    staging: Staging,
 }
 
 impl CudaBackend {
     /// A backend for a device that was opened.
     pub(crate) fn new(device: Arc<Device>) -> Result<Arc<Self>> {
-        let loading = device.driver("stream", device.context.new_stream())?;
-        Ok(Arc::new(Self { device, loading }))
+        let loading = Loading { queue: RefCell::new(Queue::new(&device)?), staging: Staging::new(&device) };
+        Ok(Arc::new(Self { device, loading: Mutex::new(loading) }))
     }
 
     /// Memory for a tensor.
@@ -39,12 +48,16 @@ impl CudaBackend {
         Ok(Tensor::from_storage(shape, dtype, layout, CudaStorage { memory, integers: Vec::new() }))
     }
 
-    fn loading(&self) -> Context<'_> {
-        Context { device: &self.device, stream: &self.loading }
-    }
-
-    fn finish_loading(&self, op: &'static str) -> Result<()> {
-        self.device.driver(op, self.loading.synchronize())
+    /// Runs `body` where things are loaded, and waits for what it asked of the device.
+    fn load(
+        &self,
+        op: &'static str,
+        body: impl FnOnce(&Context<'_>, &mut Staging) -> Result<()>,
+    ) -> Result<()> {
+        let mut loading = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let Loading { queue, staging } = &mut *loading;
+        body(&Context { device: &self.device, queue }, staging)?;
+        queue.get_mut().synchronize(op)
     }
 }
 
@@ -55,16 +68,14 @@ impl Backend for CudaBackend {
 
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {
         let mut tensor = self.alloc(*data.shape(), data.dtype(), Layout::Rows)?;
-        transfer::write(&self.loading(), &mut Staging::default(), data, &mut tensor)?;
-        self.finish_loading("upload")?;
+        self.load("upload", |ctx, staging| transfer::write(ctx, staging, data, &mut tensor))?;
         Ok(tensor)
     }
 
     fn pack_linear(&self, blocks: &[LinearBlock<'_>], format: WeightFormat) -> Result<Linear> {
         let (in_features, out_features) = check::linear_blocks(blocks)?;
         let packed = linear::Packed::new(&self.device, blocks, format, in_features, out_features)?;
-        packed.upload(&self.loading(), blocks)?;
-        self.finish_loading("pack_linear")?;
+        self.load("pack_linear", |ctx, staging| packed.upload(ctx, staging, blocks))?;
         Ok(Linear::from_packed(in_features, out_features, format, packed))
     }
 
@@ -72,8 +83,7 @@ impl Backend for CudaBackend {
         const OP: &str = "repack";
         // The optimiser may still be writing the weights, on a stream of its own.
         self.device.driver(OP, self.device.context.synchronize())?;
-        linear::repack(&self.loading(), linear, weight, bias)?;
-        self.finish_loading(OP)
+        self.load(OP, |ctx, staging| linear::repack(ctx, staging, linear, weight, bias))
     }
 
     fn stream(self: Arc<Self>) -> Result<Box<dyn Stream>> {

@@ -13,7 +13,7 @@ const BCE_WITH_LOGITS_LOSS: Kernel<MeanLoss> = Kernel::new("bce_with_logits_loss
 /// Binary cross entropy.
 pub(crate) fn bce_with_logits_loss(
     ctx: &Context<'_>,
-    partials: &mut Option<Memory>,
+    partials: &Memory,
     logits: &Tensor,
     targets: &Tensor,
     loss: &mut Tensor,

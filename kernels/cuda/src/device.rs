@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use kernels_backend::{Error, Result};
 
-use crate::{Kernels, kernel::Loaded};
+use crate::{Kernels, kernel::Loaded, memory::Pool};
 
 /// The least compute capability that the kernels are compiled for: the first with `cp.async` and bf16.
 const LEAST_CAPABILITY: (i32, i32) = (8, 0);
@@ -23,6 +23,7 @@ pub(crate) struct Device {
     /// Whether kernels for compute capability 9.0 are used.
     pub(crate) hopper: bool,
     loaded: Mutex<Loaded>,
+    pool: Mutex<Pool>,
 }
 
 impl Device {
@@ -42,7 +43,8 @@ impl Device {
         // SAFETY: no slice of cudarc is ever made, so there is nothing to track between streams.
         unsafe { context.disable_event_tracking() };
         let name = kernels.backend_name(ordinal);
-        Ok(Arc::new(Self { context, ordinal, name, multiprocessors, hopper, loaded: Mutex::default() }))
+        let (loaded, pool) = (Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self { context, ordinal, name, multiprocessors, hopper, loaded, pool }))
     }
 
     /// What the driver says of `op`, as an error of this backend.
@@ -67,6 +69,20 @@ impl Device {
     /// The kernels that were loaded so far.
     pub(crate) fn loaded(&self) -> MutexGuard<'_, Loaded> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The memory of this device.
+    pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // Without the device its memory is gone too.
+        if self.context.bind_to_thread().is_ok() {
+            self.pool().close();
+        }
     }
 }
 

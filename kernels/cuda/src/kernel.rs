@@ -1,12 +1,18 @@
 //! Kernels by name: the embedded PTX, loaded when first used, and launches.
 
-use std::{collections::HashMap, ffi::CString, marker::PhantomData, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    ffi::{CString, c_void},
+    marker::PhantomData,
+    sync::Arc,
+};
 
 use bytemuck::NoUninit;
-use cudarc::driver::{CudaStream, result, sys};
+use cudarc::driver::{DriverError, result, sys};
 use kernels_backend::{Error, Result};
 
-use crate::{device::Device, ptx::PTX};
+use crate::{device::Device, ptx::PTX, queue::Queue};
 
 /// A kernel and the type of its parameters: one structure of integers, floats and addresses, declared in the same order in
 /// its `.cu` file, without undefined bytes between them.
@@ -71,16 +77,61 @@ pub(crate) struct Loaded {
     /// By file: a module of the driver, and its PTX.
     modules: HashMap<&'static str, (sys::CUmodule, CString)>,
     /// By kernel.
-    functions: HashMap<&'static str, sys::CUfunction>,
+    functions: HashMap<&'static str, Function>,
 }
 
 // SAFETY: handles that the driver lets any thread use.
 unsafe impl Send for Loaded {}
 
+/// A kernel that was loaded.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Function(pub(crate) sys::CUfunction);
+
+// SAFETY: a handle that the driver lets any thread use.
+unsafe impl Send for Function {}
+
+/// A launch without its parameters.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Launch {
+    /// The name of the kernel, for errors.
+    pub(crate) op: &'static str,
+    pub(crate) function: Function,
+    pub(crate) blocks: [u32; 3],
+    pub(crate) threads: u32,
+    pub(crate) dynamic_shared: u32,
+}
+
+impl Launch {
+    /// Gives the launch to a stream.
+    ///
+    /// # Safety
+    /// - The one parameter of the kernel lies at `parameters`, and addresses in it are as the kernel takes them.
+    pub(crate) unsafe fn run(
+        &self,
+        stream: sys::CUstream,
+        parameters: *const c_void,
+    ) -> std::result::Result<(), DriverError> {
+        let [x, y, z] = self.blocks;
+        let threads = (self.threads, 1, 1);
+        let mut arguments = [parameters.cast_mut()];
+        // SAFETY: by this function's contract; the driver copies as many bytes as the kernel declares.
+        unsafe {
+            result::launch_kernel(
+                self.function.0,
+                (x, y, z),
+                threads,
+                self.dynamic_shared,
+                stream,
+                &mut arguments,
+            )
+        }
+    }
+}
+
 /// Where an op runs.
 pub(crate) struct Context<'a> {
     pub(crate) device: &'a Arc<Device>,
-    pub(crate) stream: &'a CudaStream,
+    pub(crate) queue: &'a RefCell<Queue>,
 }
 
 impl Context<'_> {
@@ -95,7 +146,6 @@ impl Context<'_> {
         grid: Grid,
         parameters: &P,
     ) -> Result<()> {
-        let device = self.device;
         if grid.blocks.contains(&0) {
             return Ok(());
         }
@@ -105,32 +155,32 @@ impl Context<'_> {
             let found = format!("{x} × {y} × {z}");
             return Err(Error::Shape { op: kernel.name, expected: largest, found });
         };
-        device.bind(kernel.name)?;
-        let function = function(device, kernel)?;
-        let mut arguments = [std::ptr::from_ref(parameters).cast_mut().cast()];
-        // SAFETY: the kernel takes one parameter of this size (checked when it was loaded); the caller vouches for the
-        // addresses in it. Memory is freed only after the device has come to rest.
-        let launched = unsafe {
-            result::launch_kernel(
-                function,
-                (x.unsigned_abs(), y.into(), z.into()),
-                (grid.threads, 1, 1),
-                kernel.dynamic_shared,
-                self.stream.cu_stream(),
-                &mut arguments,
-            )
+        let launch = Launch {
+            op: kernel.name,
+            function: function(self.device, kernel)?,
+            blocks: [x.unsigned_abs(), y.into(), z.into()],
+            threads: grid.threads,
+            dynamic_shared: kernel.dynamic_shared,
         };
-        device.driver(kernel.name, launched)
+        // SAFETY: the kernel takes one parameter of this size (checked when it was loaded); the caller vouches for the
+        // addresses in it.
+        unsafe { self.queue.borrow_mut().launch(launch, bytemuck::bytes_of(parameters)) }
+    }
+
+    /// The stream, to be given something else than a launch.
+    pub(crate) fn stream(&self, op: &'static str) -> Result<sys::CUstream> {
+        self.queue.borrow_mut().stream(op)
     }
 }
 
 /// The kernel, loaded before or now.
-fn function<P>(device: &Device, kernel: &Kernel<P>) -> Result<sys::CUfunction> {
+fn function<P>(device: &Device, kernel: &Kernel<P>) -> Result<Function> {
     let mut loaded = device.loaded();
     let Loaded { modules, functions } = &mut *loaded;
     if let Some(&function) = functions.get(kernel.name) {
         return Ok(function);
     }
+    device.bind(kernel.name)?;
     let refuse = |reason: String| Error::Device { backend: device.name.clone(), op: kernel.name, reason };
     if !modules.contains_key(kernel.file) {
         let ptx = ptx(kernel.file).and_then(|ptx| CString::new(ptx).map_err(|error| error.to_string()));
@@ -151,6 +201,7 @@ fn function<P>(device: &Device, kernel: &Kernel<P>) -> Result<sys::CUfunction> {
             unsafe { result::function::set_function_attribute(function, most, kernel.dynamic_shared as i32) };
         device.driver(kernel.name, allowed)?;
     }
+    let function = Function(function);
     functions.insert(kernel.name, function);
     Ok(function)
 }

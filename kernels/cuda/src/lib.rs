@@ -32,15 +32,26 @@
 //! - Tensors are f32, bf16, f16, i32 or u8 in memory, in any mixture; arithmetic is f32 and rounds once, on the way out. f32 is
 //!   f32, never tf32.
 //! - The same bits on every run: every sum has a fixed order.
-//! - An op allocates nothing (once its largest shape was seen), copies nothing to or from the host and waits for nothing,
-//!   so that a forward can be captured as a CUDA graph. Indices come from the host only, through
-//!   [`kernels_backend::Stream::write`], so they are checked on the host's own copy.
+//! - An op allocates nothing, copies nothing to or from the host and waits for nothing. Indices come from the host only,
+//!   through [`kernels_backend::Stream::write`], so they are checked on the host's own copy.
+//!
+//! # From ops to the device
+//!
+//! - Inside [`kernels_backend::Stream::enter`] launches are noted and made at its end, or before anything that has to come
+//!   after them. From its third time on, a forward of one shape and type is one launch of a CUDA graph; what it reads may
+//!   change from one to the next (`queue.rs`, `graph.rs`). Before another stream reads what was written there, wait for
+//!   the first by [`kernels_backend::Stream::synchronize`].
+//! - All memory of a device comes from one pool, in few large chunks; freeing a tensor waits for nothing (`memory.rs`,
+//!   `arena.rs`). Where there is too little, the error says how much is free.
+//! - What goes to the device or comes back passes through two page-locked buffers that take turns, so that a write returns
+//!   before the device has it (`staging.rs`).
+//! - An error of a kernel shows in whatever waits for it next, as on any GPU.
 //!
 //! # Tests on a machine without a GPU
 //!
 //! `stand-in/` holds a `libcuda.so.1` of our own, which runs the same `.cu` files on the processor: a fiber for each
-//! thread, memory that starts as NaN and lies between guards, work that is late as on a device, and orders of threads that a
-//! seed chooses. Where a real GPU is there, the same tests run on it.
+//! thread, memory that starts as NaN and lies between guards, work and copies that are late as on a device, and orders of
+//! threads that a seed chooses. It also counts calls, and can have little memory. Where a real GPU is there, the same tests run on it.
 //!
 //! # Adding an op
 //!
@@ -55,12 +66,16 @@
 //! 4. A property test against the reference in `src/tests/`. It runs with several seeds; `src/tests/planted.rs` then proves
 //!    that each barrier and each wait of the kernel is needed.
 
+mod arena;
 mod backend;
 mod device;
+mod graph;
 mod kernel;
 mod memory;
 #[path = "../ptx/mod.rs"]
 mod ptx;
+mod queue;
+mod staging;
 mod storage;
 mod stream;
 mod tma;

@@ -14,6 +14,7 @@ use crate::{
     kernel::{Context, Grid, Kernel},
     linear_90a,
     memory::{Address, Memory},
+    staging::Staging,
     storage::{self, RowsArgument, int, type_code},
     transfer::copy_in,
 };
@@ -57,7 +58,12 @@ impl Packed {
     }
 
     /// Rounds the blocks on the host and copies them.
-    pub(crate) fn upload(&self, ctx: &Context<'_>, blocks: &[LinearBlock<'_>]) -> Result<()> {
+    pub(crate) fn upload(
+        &self,
+        ctx: &Context<'_>,
+        staging: &mut Staging,
+        blocks: &[LinearBlock<'_>],
+    ) -> Result<()> {
         const OP: &str = "pack_linear";
         let (mut weight_at, mut bias_at) = (0, 0);
         for block in blocks {
@@ -68,10 +74,10 @@ impl Packed {
                 block.weight.read_f32(i * inputs, &mut row[..inputs]);
                 append(&mut packed, self.dtype, &row);
             }
-            copy_in(ctx, OP, &self.weight, weight_at, &packed)?;
+            copy_in(ctx, staging, OP, &self.weight, weight_at, &packed)?;
             weight_at += packed.len();
             let bias = block.bias.map_or_else(|| vec![0.0; out], |bias| bias.to_f32());
-            copy_in(ctx, OP, &self.bias, bias_at, bytemuck::cast_slice(&bias))?;
+            copy_in(ctx, staging, OP, &self.bias, bias_at, bytemuck::cast_slice(&bias))?;
             bias_at += size_of_val(bias.as_slice());
         }
         Ok(())
@@ -96,6 +102,7 @@ fn append(bytes: &mut Vec<u8>, dtype: kernels_backend::DType, row: &[f32]) {
 /// Packs again from tensors.
 pub(crate) fn repack(
     ctx: &Context<'_>,
+    staging: &mut Staging,
     linear: &mut Linear,
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -116,7 +123,7 @@ pub(crate) fn repack(
             let to = RowsArgument::new(OP, packed.bias.address, outputs, line, 0)?;
             cast::copy(ctx, OP, from, to, 1, outputs)
         }
-        None => copy_in(ctx, OP, &packed.bias, 0, &vec![0; packed.bias.bytes]),
+        None => copy_in(ctx, staging, OP, &packed.bias, 0, &vec![0; packed.bias.bytes]),
     }
 }
 

@@ -1,13 +1,15 @@
 //! What `mse_loss` and `bce_with_logits_loss` share: a mean over elements, in two launches.
 
+use std::sync::Arc;
+
 use bytemuck::NoUninit;
 use kernels_backend::{Result, Tensor, check};
 
 use crate::{
+    device::Device,
     kernel::{Context, Grid, Kernel},
     memory::{Address, Memory},
     storage::{self, type_code},
-    transfer::device_memory,
 };
 
 /// `MeanLoss` of mean_loss.h.
@@ -45,10 +47,15 @@ const THREADS: usize = 256;
 /// Blocks that keep every multiprocessor of a large GPU busy: eight for each of 132.
 const MOST_BLOCKS: usize = 1056;
 
+/// Memory for the sums that the blocks of a loss leave to the next kernel.
+pub(crate) fn partials(device: &Arc<Device>) -> Result<Memory> {
+    Memory::new(device, Some(MOST_BLOCKS * size_of::<f32>()), &[MOST_BLOCKS].into())
+}
+
 /// The mean of a loss over all elements, and its gradient.
 pub(crate) fn mean_loss(
     ctx: &Context<'_>,
-    partials: &mut Option<Memory>,
+    partials: &Memory,
     kernel: &Kernel<MeanLoss>,
     [x, target]: [&Tensor; 2],
     loss: &mut Tensor,
@@ -60,12 +67,11 @@ pub(crate) fn mean_loss(
         |tensor: &Tensor| storage::rows(op, "operand", &tensor.into(), ctx.device).map(|rows| rows.data);
     let count = x.shape().elements();
     let blocks = count.div_ceil(THREADS).min(MOST_BLOCKS);
-    let partials = device_memory(partials, ctx.device, MOST_BLOCKS * size_of::<f32>())?.address;
     let parameters = MeanLoss {
         x: address(x)?,
         target: address(target)?,
         gradient: gradient.as_deref().map_or(Ok(0), address)?,
-        partials,
+        partials: partials.address,
         count: count as i64,
         x_type: type_code(op, "x", x.dtype())?,
         target_type: type_code(op, "target", target.dtype())?,
@@ -75,7 +81,7 @@ pub(crate) fn mean_loss(
         padding: 0,
     };
     let mean = MeanOfPartials {
-        partials,
+        partials: partials.address,
         loss: address(loss)?,
         count: count as i64,
         blocks: blocks as i32,

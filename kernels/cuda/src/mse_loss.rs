@@ -13,7 +13,7 @@ const MSE_LOSS: Kernel<MeanLoss> = Kernel::new("mse_loss", "mse_loss");
 /// Mean squared error.
 pub(crate) fn mse_loss(
     ctx: &Context<'_>,
-    partials: &mut Option<Memory>,
+    partials: &Memory,
     x: &Tensor,
     target: &Tensor,
     loss: &mut Tensor,

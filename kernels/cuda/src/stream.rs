@@ -1,8 +1,7 @@
 //! The stream: every op at its door, handed to the file of its name.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
-use cudarc::driver::CudaStream;
 use kernels_backend::{
     AttentionOptions, DType, Epilogue, Error, LayerNorm, Layout, Linear, PatchGeometry, PatchTargets, Result,
     Rows, RowsMut, Shape, Stream, Tensor, View, Write,
@@ -10,28 +9,46 @@ use kernels_backend::{
 
 use crate::{
     attention, attention_probabilities, backend::CudaBackend, bce_with_logits_loss, broadcast_rows, cast,
-    cross_entropy_loss, gather_rows, kernel::Context, layer_norm, linear, mean_tokens, memory::Memory,
-    mse_loss, normalize_levels, patch_targets, patchify, storage, transfer,
+    cross_entropy_loss, gather_rows, kernel::Context, layer_norm, linear, mean_loss, mean_tokens,
+    memory::Memory, mse_loss, normalize_levels, patch_targets, patchify, queue::Queue, staging::Staging,
+    storage, transfer,
 };
 
 /// Gives ops to the device, which runs them one after another while the host goes on.
 pub(crate) struct OpStream {
     backend: Arc<CudaBackend>,
-    pub(crate) stream: Arc<CudaStream>,
-    staging: transfer::Staging,
+    pub(crate) queue: RefCell<Queue>,
+    staging: Staging,
     /// The sums that the blocks of a loss leave to the next kernel.
-    partials: Option<Memory>,
+    partials: Memory,
 }
 
 impl OpStream {
     /// A stream of the device of its own.
     pub(crate) fn new(backend: Arc<CudaBackend>) -> Result<Self> {
-        let stream = backend.device.driver("stream", backend.device.context.new_stream())?;
-        Ok(Self { backend, stream, staging: transfer::Staging::default(), partials: None })
+        let device = &backend.device;
+        let (queue, mut staging) = (RefCell::new(Queue::new(device)?), Staging::new(device));
+        let partials = mean_loss::partials(device)?;
+        // All memory that a stream has of its own is there before the tensors are.
+        staging.unconverted()?;
+        Ok(Self { backend, queue, staging, partials })
     }
 
     fn context(&self) -> Context<'_> {
-        Context { device: &self.backend.device, stream: &self.stream }
+        context(&self.backend, &self.queue)
+    }
+}
+
+fn context<'a>(backend: &'a CudaBackend, queue: &'a RefCell<Queue>) -> Context<'a> {
+    Context { device: &backend.device, queue }
+}
+
+/// A stream within [`Stream::enter`], left at its end also when the body panics.
+struct Entered<'a>(&'a mut OpStream);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.queue.get_mut().close();
     }
 }
 
@@ -41,6 +58,8 @@ impl Stream for OpStream {
     }
 
     fn alloc(&mut self, shape: Shape, dtype: DType, layout: Layout) -> Result<Tensor> {
+        // Launches that were noted keep memory from being used again.
+        self.queue.get_mut().flush()?;
         self.backend.alloc(shape, dtype, layout)
     }
 
@@ -60,21 +79,20 @@ impl Stream for OpStream {
     }
 
     fn write(&mut self, src: &View<'_>, dst: &mut Tensor) -> Result<()> {
-        let ctx = Context { device: &self.backend.device, stream: &self.stream };
-        transfer::write(&ctx, &mut self.staging, src, dst)
+        transfer::write(&context(&self.backend, &self.queue), &mut self.staging, src, dst)
     }
 
     fn read(&mut self, src: &Tensor, dst: &mut [f32]) -> Result<()> {
-        let ctx = Context { device: &self.backend.device, stream: &self.stream };
-        transfer::read(&ctx, &mut self.staging, src, dst)
+        transfer::read(&context(&self.backend, &self.queue), &mut self.staging, src, dst)
     }
 
     fn synchronize(&mut self) -> Result<()> {
-        self.backend.device.driver("synchronize", self.stream.synchronize())
+        self.queue.get_mut().synchronize("synchronize")
     }
 
     fn enter(&mut self, body: &mut (dyn FnMut(&mut dyn Stream) + Send)) {
-        body(self);
+        self.queue.get_mut().open();
+        body(&mut *Entered(self).0);
     }
 
     fn cast(&mut self, src: Rows<'_>, dst: RowsMut<'_>) -> Result<()> {
@@ -163,8 +181,7 @@ impl Stream for OpStream {
         loss: &mut Tensor,
         gradient: Option<&mut Tensor>,
     ) -> Result<()> {
-        let ctx = Context { device: &self.backend.device, stream: &self.stream };
-        mse_loss::mse_loss(&ctx, &mut self.partials, x, target, loss, gradient)
+        mse_loss::mse_loss(&self.context(), &self.partials, x, target, loss, gradient)
     }
 
     fn cross_entropy_loss(
@@ -185,7 +202,7 @@ impl Stream for OpStream {
         loss: &mut Tensor,
         gradient: Option<&mut Tensor>,
     ) -> Result<()> {
-        let ctx = Context { device: &self.backend.device, stream: &self.stream };
-        bce_with_logits_loss::bce_with_logits_loss(&ctx, &mut self.partials, logits, targets, loss, gradient)
+        let ctx = self.context();
+        bce_with_logits_loss::bce_with_logits_loss(&ctx, &self.partials, logits, targets, loss, gradient)
     }
 }

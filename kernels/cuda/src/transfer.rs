@@ -1,41 +1,14 @@
 //! Between host and tensors: `write`, `read`.
 
-use std::sync::Arc;
-
-use cudarc::driver::result;
 use kernels_backend::{DType, Error, Layout, Result, RowDims, Tensor, View, check};
 
 use crate::{
     cast,
-    device::Device,
     kernel::Context,
-    memory::Memory,
+    memory::{Address, Memory},
+    staging::{PIECE, Staging},
     storage::{self, RowsArgument, type_code},
 };
-
-/// Memory for what is on its way; grown when something larger comes, then kept.
-#[derive(Default)]
-pub(crate) struct Staging {
-    /// On the host.
-    bytes: Vec<u8>,
-    /// On the device, for numbers whose type changes there.
-    memory: Option<Memory>,
-}
-
-/// At least `bytes` bytes of the device: what is there, or, where that is too small, new memory in its place.
-pub(crate) fn device_memory<'a>(
-    memory: &'a mut Option<Memory>,
-    device: &Arc<Device>,
-    bytes: usize,
-) -> Result<&'a Memory> {
-    if memory.as_ref().is_none_or(|memory| memory.bytes < bytes) {
-        *memory = None;
-    }
-    match memory {
-        Some(memory) => Ok(memory),
-        none => Ok(none.insert(Memory::new(device, Some(bytes), &[bytes].into())?)),
-    }
-}
 
 /// Host to tensor. Float types are converted on the device, which is faster than moving numbers on the host.
 pub(crate) fn write(
@@ -53,25 +26,35 @@ pub(crate) fn write(
         storage.integers.clear();
         storage.integers.extend(src.to_i32().into_iter().flatten());
     }
+    let mut by_head = Vec::new();
     let mut bytes = src.bytes();
     if let Layout::Heads { num_heads } = layout {
-        staging.bytes.resize(bytes.len(), 0);
+        by_head.resize(bytes.len(), 0);
         let pieces = HeadPieces::new(&shape, num_heads, src.dtype().size());
-        pieces.for_each(|row, head| staging.bytes[head].copy_from_slice(&bytes[row]));
-        bytes = &staging.bytes;
+        pieces.for_each(|row, head| by_head[head].copy_from_slice(&bytes[row]));
+        bytes = &by_head;
     }
     if src.dtype() == dtype {
-        return copy_in(ctx, OP, &storage.memory, 0, bytes);
+        return copy_in(ctx, staging, OP, &storage.memory, 0, bytes);
     }
-    let destination = storage.memory.address;
-    let count = shape.elements();
-    // One long row; the order of elements is the same on both sides.
-    let line = RowDims { batch: 1, rows: 1, width: count, rows_per_sample: 1, offset: 0 };
-    let to = RowsArgument::new(OP, destination, count, line, type_code(OP, "destination", dtype)?)?;
-    let memory = device_memory(&mut staging.memory, ctx.device, bytes.len())?;
-    copy_in(ctx, OP, memory, 0, bytes)?;
-    let from = RowsArgument::new(OP, memory.address, count, line, type_code(OP, "view", src.dtype())?)?;
-    cast::copy(ctx, OP, from, to, 1, count)
+    let (from, to) = (type_code(OP, "view", src.dtype())?, type_code(OP, "destination", dtype)?);
+    let mut destination = storage.memory.address;
+    for piece in bytes.chunks(PIECE) {
+        let unconverted = staging.unconverted()?;
+        // SAFETY: there is a whole piece of memory; what was there was converted before, in the order of the stream.
+        unsafe { staging.send(ctx, OP, piece, unconverted)? };
+        let count = piece.len() / src.dtype().size();
+        let from = line(OP, unconverted, count, from)?;
+        cast::copy(ctx, OP, from, line(OP, destination, count, to)?, 1, count)?;
+        destination += (count * dtype.size()) as Address;
+    }
+    Ok(())
+}
+
+/// One long row; the order of elements is the same on both sides of a conversion.
+fn line(op: &'static str, address: Address, count: usize, dtype: i32) -> Result<RowsArgument> {
+    let dims = RowDims { batch: 1, rows: 1, width: count, rows_per_sample: 1, offset: 0 };
+    RowsArgument::new(op, address, count, dims, dtype)
 }
 
 /// Tensor to host, in canonical order and widened; waits for the stream.
@@ -85,17 +68,21 @@ pub(crate) fn read(ctx: &Context<'_>, staging: &mut Staging, src: &Tensor, dst: 
             found: dst.len().to_string(),
         });
     }
-    let storage = storage::storage(OP, src, ctx.device)?;
-    if src.dtype() == DType::F32 && src.layout() == Layout::Rows {
-        return copy_out(ctx, OP, &storage.memory, bytemuck::cast_slice_mut(dst));
-    }
-    staging.bytes.resize(elements * src.dtype().size(), 0);
-    copy_out(ctx, OP, &storage.memory, &mut staging.bytes)?;
+    let (dtype, size) = (src.dtype(), src.dtype().size());
+    let memory = &storage::storage(OP, src, ctx.device)?.memory;
     let Layout::Heads { num_heads } = src.layout() else {
-        View::new(*src.shape(), src.dtype(), &staging.bytes)?.read_f32(0, dst);
-        return Ok(());
+        return copy_out(ctx, staging, OP, memory, elements * size, &mut |start, piece| {
+            let count = piece.len() / size;
+            View::new([count], dtype, piece)?.read_f32(0, &mut dst[start / size..][..count]);
+            Ok(())
+        });
     };
-    let view = View::new(*src.shape(), src.dtype(), &staging.bytes)?;
+    let mut by_head = vec![0; elements * size];
+    copy_out(ctx, staging, OP, memory, by_head.len(), &mut |start, piece| {
+        by_head[start..][..piece.len()].copy_from_slice(piece);
+        Ok(())
+    })?;
+    let view = View::new(*src.shape(), dtype, &by_head)?;
     HeadPieces::new(src.shape(), num_heads, 1).for_each(|row, head| view.read_f32(head.start, &mut dst[row]));
     Ok(())
 }
@@ -103,36 +90,45 @@ pub(crate) fn read(ctx: &Context<'_>, staging: &mut Staging, src: &Tensor, dst: 
 /// Host to the bytes of `memory` from `start` on.
 pub(crate) fn copy_in(
     ctx: &Context<'_>,
+    staging: &mut Staging,
     op: &'static str,
     memory: &Memory,
     start: usize,
     bytes: &[u8],
 ) -> Result<()> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
     assert!(start + bytes.len() <= memory.bytes, "{op}: a copy beyond its memory");
-    ctx.device.bind(op)?;
-    // SAFETY: the destination was just checked; the source is ordinary memory, which the driver has read when the call
-    // returns.
-    let copied =
-        unsafe { result::memcpy_htod_async(memory.address + start as u64, bytes, ctx.stream.cu_stream()) };
-    ctx.device.driver(op, copied)
+    let mut to = memory.address + start as Address;
+    for piece in bytes.chunks(PIECE) {
+        // SAFETY: the destination was just checked.
+        unsafe { staging.send(ctx, op, piece, to)? };
+        to += piece.len() as Address;
+    }
+    Ok(())
 }
 
-/// The first bytes of `memory` to the host, waiting for the stream.
-fn copy_out(ctx: &Context<'_>, op: &'static str, memory: &Memory, bytes: &mut [u8]) -> Result<()> {
-    assert!(bytes.len() <= memory.bytes, "{op}: a copy beyond its memory");
-    ctx.device.bind(op)?;
-    if !bytes.is_empty() {
-        // SAFETY: the source was just checked; the destination stays borrowed until the stream has come to rest.
-        let copied = unsafe { result::memcpy_dtoh_async(bytes, memory.address, ctx.stream.cu_stream()) };
-        // Waits also after an error: the driver may have begun to write.
-        let waited = ctx.stream.synchronize();
-        ctx.device.driver(op, copied)?;
-        return ctx.device.driver(op, waited);
+/// Gives the first `bytes` bytes of `memory` to `take`, piece by piece with their places, after waiting for the stream.
+fn copy_out(
+    ctx: &Context<'_>,
+    staging: &mut Staging,
+    op: &'static str,
+    memory: &Memory,
+    bytes: usize,
+    take: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
+) -> Result<()> {
+    assert!(bytes <= memory.bytes, "{op}: a copy beyond its memory");
+    let mut before = None;
+    for start in (0..bytes).step_by(PIECE) {
+        let count = PIECE.min(bytes - start);
+        // SAFETY: the source was just checked.
+        let begun = unsafe { staging.begin(ctx, op, memory.address + start as Address, count)? };
+        if let Some((start, begun)) = before.replace((start, begun)) {
+            take(start, staging.finish(op, begun)?)?;
+        }
     }
-    ctx.device.driver(op, ctx.stream.synchronize())
+    match before {
+        Some((start, begun)) => take(start, staging.finish(op, begun)?),
+        None => ctx.queue.borrow_mut().synchronize(op),
+    }
 }
 
 /// Where the part of a token that belongs to a head lies in `(B, N, 3, h, d)` and in `(B, 3, h, N, d)`.

@@ -1,8 +1,9 @@
 // A stand-in for libcuda.so.1: memory of the device is memory of the host, and a launch runs the kernel's build for the
 // processor (shim.h). So contexts, buffers, launches and graphs of the backend run unchanged on a machine without a GPU.
 //
-// It is late on purpose, as a device is: work given to a stream is kept until something waits for that stream. Buffers
-// start as NaN and lie between guards that are checked after every launch.
+// It is late on purpose, as a device is: work given to a stream is kept until something waits for that stream, and so are
+// copies from and to page-locked memory. Buffers start as NaN and lie between guards that are checked after every launch.
+#include <atomic>
 #include <climits>
 #include <memory>
 #include <mutex>
@@ -18,10 +19,8 @@ using Result = int;
 using Address = unsigned long long;
 
 constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_IMAGE = 200,
-                 INVALID_HANDLE = 400, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719,
-                 CAPTURE_UNSUPPORTED = 900;
+                 NOT_FOUND = 500, LAUNCH_FAILED = 719;
 
-constexpr size_t MEMORY = 4ull << 30;
 /// Of a block, as on an H100.
 constexpr int SHARED_MEMORY = 227 << 10;
 constexpr size_t GUARD = 256;
@@ -36,12 +35,16 @@ struct Allocation {
 };
 std::map<Address, Allocation> allocations;
 size_t allocated = 0;
+/// Of the device.
+size_t memory = 4ull << 30;
+/// Page-locked memory of the host: what is copied from here is read when the copy is made, not when it is asked for.
+std::map<Address, std::vector<unsigned char>> pinned;
 
 std::set<std::string> sites;
 thread_local shim::Options options;
 thread_local std::string last_error;
-/// Whether this thread is capturing a stream: then whatever allocates or waits is refused, as on a device.
-thread_local bool capturing = false;
+/// How often this thread called what.
+thread_local std::map<std::string, unsigned long long> calls;
 
 bool guards_hold() {
   std::lock_guard<std::mutex> lock(mutex);
@@ -55,37 +58,48 @@ bool guards_hold() {
 
 /// A piece of work; an empty string, or what went wrong.
 using Work = std::function<std::string()>;
-using Graph = std::vector<Work>;
+/// A launch, run as whoever launches its graph chooses.
+using Node = std::function<std::string(const shim::Options&)>;
+/// In order: each node waits for the one before it.
+using Graph = std::vector<Node>;
 
 struct Stream {
   std::mutex running;
   std::deque<Work> pending;
-  /// What is being captured, if anything.
-  std::unique_ptr<Graph> captured;
   /// The first error; as on a device, everything after it fails too.
   std::string error;
 
   void give(Work work) {
     std::lock_guard<std::mutex> lock(mutex);
-    if (captured) captured->push_back(std::move(work));
-    else pending.push_back(std::move(work));
+    pending.push_back(std::move(work));
   }
 
-  Result wait() {
+  /// Runs what is pending, or only what comes before `reached`.
+  Result wait(const std::function<bool()>& reached = [] { return false; }) {
     std::lock_guard<std::mutex> run(running);
-    std::deque<Work> work;
-    {
-      std::lock_guard<std::mutex> lock(mutex);
-      if (captured) return CAPTURE_UNSUPPORTED;
-      work.swap(pending);
+    while (!reached()) {
+      Work piece;
+      {
+        std::lock_guard<std::mutex> lock(mutex);
+        if (pending.empty()) break;
+        piece = std::move(pending.front());
+        pending.pop_front();
+      }
+      std::string found = piece();
+      if (error.empty()) error = found;
     }
-    for (Work& piece : work)
-      if (error.empty()) error = piece();
     last_error = error;
     return error.empty() ? SUCCESS : LAUNCH_FAILED;
   }
 };
 std::set<Stream*> streams;
+
+/// A point in a stream, passed again and again.
+struct Event {
+  Stream* stream = nullptr;
+  size_t recorded = 0;
+  std::atomic<size_t> passed{0};
+};
 
 struct Module {
   std::string text;
@@ -112,10 +126,36 @@ bool declared(const std::string& ptx, const std::string& kernel, std::vector<siz
 
 Result copy(Stream* stream, void* to, const void* from, size_t bytes) {
   stream->give([=] {
-    memcpy(to, from, bytes);
+    if (stream->error.empty()) memcpy(to, from, bytes);
     return std::string();
   });
   return SUCCESS;
+}
+
+bool is_pinned(const void* from) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto after = pinned.upper_bound((Address)from);
+  return after != pinned.begin() && (Address)from < std::prev(after)->first + std::prev(after)->second.size();
+}
+
+/// A launch with parameters copied from `arguments`; nothing if no device would take it.
+Node launch(void* function, shim::Dim3 grid, shim::Dim3 threads, unsigned dynamic, void** arguments) {
+  if (!grid.x || !grid.y || !grid.z || grid.y > 65535 || grid.z > 65535) return nullptr;
+  const Function& f = *(Function*)function;
+  std::vector<std::vector<unsigned char>> values;
+  for (size_t i = 0; i < f.kernel->sizes.size(); ++i) {
+    auto* bytes = (const unsigned char*)arguments[i];
+    values.emplace_back(bytes, bytes + f.kernel->sizes[i]);
+  }
+  return [=](const shim::Options& chosen) {
+    std::string error = shim::launch(grid, threads, dynamic, chosen, [&] { f.kernel->call(values); });
+    if (error.empty() && !guards_hold()) error = "wrote outside of its buffers";
+    return error.empty() ? error : f.name + ": " + error;
+  };
+}
+
+void give(Stream* stream, const Node& node) {
+  stream->give([=, chosen = options] { return stream->error.empty() ? node(chosen) : std::string(); });
 }
 
 }  // namespace
@@ -143,16 +183,26 @@ extern "C" size_t stand_in_sites(char* text, size_t capacity) {
   return all.size();
 }
 
+/// How much memory the device has from here on.
+extern "C" void stand_in_memory(size_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex);
+  memory = bytes;
+}
+
+/// How often the calling thread called a function of the driver, of those that cost time or wait.
+extern "C" unsigned long long stand_in_calls(const char* function) { return calls[function]; }
+
 // The driver's functions. Signatures are those of cuda.h; what is not read has no name.
 
 #define API extern "C" __attribute__((visibility("default"))) Result
+#define COUNTED ++calls[__func__]
 
 API cuInit(unsigned) { return SUCCESS; }
 API cuDriverGetVersion(int* version) { return *version = 12000, SUCCESS; }
 API cuDeviceGetCount(int* count) { return *count = 1, SUCCESS; }
 API cuDeviceGet(int* device, int ordinal) { return *device = 0, ordinal ? INVALID_DEVICE : SUCCESS; }
 API cuDeviceGetName(char* name, int length, int) { return snprintf(name, length, "stand-in"), SUCCESS; }
-API cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = MEMORY, SUCCESS; }
+API cuDeviceTotalMem_v2(size_t* bytes, int) { return *bytes = memory, SUCCESS; }
 
 API cuDeviceGetAttribute(int* value, int attribute, int) {
   switch (attribute) {
@@ -171,23 +221,22 @@ API cuCtxGetCurrent(void** context) { return *context = current, SUCCESS; }
 API cuCtxSetCurrent(void* context) { return current = context, SUCCESS; }
 
 API cuCtxSynchronize() {
-  if (capturing) return CAPTURE_UNSUPPORTED;
+  COUNTED;
   std::vector<Stream*> all;
   {
     std::lock_guard<std::mutex> lock(mutex);
     all.assign(streams.begin(), streams.end());
   }
-  Result first = SUCCESS;
   for (Stream* stream : all) {
     {
-      // Another thread may have destroyed it, or be capturing it.
+      // Another thread may have destroyed it.
       std::lock_guard<std::mutex> lock(mutex);
-      if (!streams.count(stream) || stream->captured) continue;
+      if (!streams.count(stream)) continue;
     }
-    Result result = stream->wait();
-    if (!first) first = result;
+    // An error ends its stream only, so that tests of planted bugs do not end the others of their process.
+    stream->wait();
   }
-  return first;
+  return SUCCESS;
 }
 
 API cuStreamCreate(void** stream, unsigned) {
@@ -202,21 +251,58 @@ API cuStreamDestroy_v2(void* stream) {
   return streams.erase((Stream*)stream), SUCCESS;
 }
 
-API cuStreamSynchronize(void* stream) { return ((Stream*)stream)->wait(); }
-
-API cuStreamBeginCapture_v2(void* stream, int) {
-  std::lock_guard<std::mutex> lock(mutex);
-  ((Stream*)stream)->captured = std::make_unique<Graph>();
-  return capturing = true, SUCCESS;
+API cuStreamSynchronize(void* stream) {
+  COUNTED;
+  return ((Stream*)stream)->wait();
 }
 
-API cuStreamEndCapture(void* stream, void** graph) {
-  std::lock_guard<std::mutex> lock(mutex);
-  capturing = false;
-  return *graph = ((Stream*)stream)->captured.release(), SUCCESS;
+API cuEventCreate(void** event, unsigned) { return *event = new Event, SUCCESS; }
+/// Not freed: the stream may not have passed it yet.
+API cuEventDestroy_v2(void*) { return SUCCESS; }
+
+API cuEventRecord(void* event, void* stream) {
+  auto* point = (Event*)event;
+  point->stream = (Stream*)stream;
+  point->stream->give([point, number = ++point->recorded] {
+    point->passed = number;
+    return std::string();
+  });
+  return SUCCESS;
+}
+
+API cuEventSynchronize(void* event) {
+  COUNTED;
+  auto* point = (Event*)event;
+  if (options.drop == __func__ || !point->stream) return SUCCESS;
+  return point->stream->wait([=] { return point->passed >= point->recorded; });
+}
+
+API cuGraphCreate(void** graph, unsigned) { return *graph = new Graph, SUCCESS; }
+
+/// Of cuda.h.
+struct KernelNode {
+  void* function;
+  unsigned grid[3], threads[3], dynamic;
+  void **arguments, **extra;
+  void *kernel, *context;
+};
+
+/// A node of a graph is its address plus its number; only chains are run.
+API cuGraphAddKernelNode_v2(void** node, void* graph, void* const* before, size_t count, const KernelNode* made) {
+  auto* nodes = (Graph*)graph;
+  size_t number = nodes->size();
+  if (count != (number ? 1 : 0) || (count && *before != (char*)graph + number - 1)) return INVALID_VALUE;
+  auto& [gx, gy, gz] = made->grid;
+  auto& [bx, by, bz] = made->threads;
+  Node next = launch(made->function, {gx, gy, gz}, {bx, by, bz}, made->dynamic, made->arguments);
+  if (!next) return INVALID_VALUE;
+  nodes->push_back(next);
+  return *node = (char*)graph + number, SUCCESS;
 }
 
 API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
+  COUNTED;
+  if (options.drop == __func__) return OUT_OF_MEMORY;
   return *executable = new Graph(*(Graph*)graph), SUCCESS;
 }
 
@@ -224,32 +310,46 @@ API cuGraphExecDestroy(void* executable) { return delete (Graph*)executable, SUC
 API cuGraphDestroy(void* graph) { return delete (Graph*)graph, SUCCESS; }
 
 API cuGraphLaunch(void* executable, void* stream) {
-  for (const Work& work : *(Graph*)executable) ((Stream*)stream)->give(work);
+  COUNTED;
+  for (const Node& node : *(Graph*)executable) give((Stream*)stream, node);
   return SUCCESS;
 }
 
 API cuMemGetInfo_v2(size_t* free, size_t* total) {
   std::lock_guard<std::mutex> lock(mutex);
-  return *free = MEMORY - allocated, *total = MEMORY, SUCCESS;
+  return *free = memory - std::min(memory, allocated), *total = memory, SUCCESS;
+}
+
+API cuMemHostAlloc(void** address, size_t bytes, unsigned) {
+  COUNTED;
+  std::vector<unsigned char> made(bytes, 0xff);
+  *address = made.data();
+  std::lock_guard<std::mutex> lock(mutex);
+  return pinned[(Address)*address] = std::move(made), SUCCESS;
+}
+
+API cuMemFreeHost(void* address) {
+  std::lock_guard<std::mutex> lock(mutex);
+  return pinned.erase((Address)address) ? SUCCESS : INVALID_VALUE;
 }
 
 API cuMemAlloc_v2(Address* address, size_t bytes) {
-  if (capturing) return CAPTURE_UNSUPPORTED;
+  COUNTED;
   std::lock_guard<std::mutex> lock(mutex);
   if (!bytes) return INVALID_VALUE;
-  if (bytes > MEMORY - allocated) return OUT_OF_MEMORY;
-  auto memory = std::make_unique<unsigned char[]>(bytes + 3 * GUARD);
-  *address = ((Address)memory.get() + 2 * GUARD - 1) / GUARD * GUARD;
+  if (allocated > memory || bytes > memory - allocated) return OUT_OF_MEMORY;
+  auto made = std::make_unique<unsigned char[]>(bytes + 3 * GUARD);
+  *address = ((Address)made.get() + 2 * GUARD - 1) / GUARD * GUARD;
   memset((void*)(*address - GUARD), GUARD_BYTE, GUARD);
   shim::spoil((void*)*address, bytes);
   memset((void*)(*address + bytes), GUARD_BYTE, GUARD);
   allocated += bytes;
-  allocations[*address] = {bytes, std::move(memory)};
+  allocations[*address] = {bytes, std::move(made)};
   return SUCCESS;
 }
 
 API cuMemFree_v2(Address address) {
-  if (capturing) return CAPTURE_UNSUPPORTED;
+  COUNTED;
   std::lock_guard<std::mutex> lock(mutex);
   auto found = allocations.find(address);
   if (found == allocations.end()) return INVALID_VALUE;
@@ -258,29 +358,20 @@ API cuMemFree_v2(Address address) {
 }
 
 API cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void* stream) {
+  COUNTED;
+  if (is_pinned(from)) return copy((Stream*)stream, (void*)to, from, bytes);
   // Ordinary memory is staged before the call returns.
   auto staged = std::make_shared<std::vector<unsigned char>>((const unsigned char*)from, (const unsigned char*)from + bytes);
   ((Stream*)stream)->give([=] {
-    memcpy((void*)to, staged->data(), staged->size());
+    if (((Stream*)stream)->error.empty()) memcpy((void*)to, staged->data(), staged->size());
     return std::string();
   });
   return SUCCESS;
 }
 
 API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* stream) {
+  COUNTED;
   return copy((Stream*)stream, to, (const void*)from, bytes);
-}
-
-API cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void* stream) {
-  return copy((Stream*)stream, (void*)to, (const void*)from, bytes);
-}
-
-API cuMemsetD8Async(Address to, unsigned char value, size_t bytes, void* stream) {
-  ((Stream*)stream)->give([=] {
-    memset((void*)to, value, bytes);
-    return std::string();
-  });
-  return SUCCESS;
 }
 
 API cuModuleLoadData(void** module, const void* image) {
@@ -326,19 +417,9 @@ API cuTensorMapEncodeTiled(void* map, int, unsigned rank, void* address, const A
 
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned dynamic, void* stream, void** arguments, void**) {
-  if (!gx || !gy || !gz || gy > 65535 || gz > 65535) return INVALID_VALUE;
-  const Function& f = *(Function*)function;
-  std::vector<std::vector<unsigned char>> values;
-  for (size_t i = 0; i < f.kernel->sizes.size(); ++i) {
-    auto* bytes = (const unsigned char*)arguments[i];
-    values.emplace_back(bytes, bytes + f.kernel->sizes[i]);
-  }
-  ((Stream*)stream)->give([=, chosen = options] {
-    std::string error = shim::launch({gx, gy, gz}, {bx, by, bz}, dynamic, chosen, [&] { f.kernel->call(values); });
-    if (error.empty() && !guards_hold()) error = "wrote outside of its buffers";
-    return error.empty() ? error : f.name + ": " + error;
-  });
-  return SUCCESS;
+  COUNTED;
+  Node node = launch(function, {gx, gy, gz}, {bx, by, bz}, dynamic, arguments);
+  return node ? (give((Stream*)stream, node), SUCCESS) : INVALID_VALUE;
 }
 
 API cuGetErrorName(Result result, const char** name) {
@@ -346,7 +427,6 @@ API cuGetErrorName(Result result, const char** name) {
     case OUT_OF_MEMORY: return *name = "CUDA_ERROR_OUT_OF_MEMORY", SUCCESS;
     case INVALID_DEVICE: return *name = "CUDA_ERROR_INVALID_DEVICE", SUCCESS;
     case LAUNCH_FAILED: return *name = "CUDA_ERROR_LAUNCH_FAILED", SUCCESS;
-    case CAPTURE_UNSUPPORTED: return *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", SUCCESS;
     case NOT_FOUND: return *name = "CUDA_ERROR_NOT_FOUND", SUCCESS;
     default: return *name = "CUDA_ERROR_UNKNOWN", SUCCESS;
   }

@@ -39,6 +39,7 @@ fn reserve<T: Copy>(shape: Shape, fill: T) -> Result<Vec<T>> {
         backend: NAME.to_owned(),
         bytes: count.saturating_mul(size_of::<T>()),
         shape: shape.to_string(),
+        free: None,
     })?;
     elements.resize(count, fill);
     Ok(elements)

@@ -4,11 +4,13 @@ mod attention;
 mod graph;
 mod linear;
 mod loss;
+mod memory;
 mod patches;
 mod planted;
 mod primitives;
 mod refusals;
 mod rows;
+mod transfer;
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,5 +1,7 @@
 //! The primitives of ptx.h: on a device, that their two bodies agree.
 
+use std::cell::RefCell;
+
 use bytemuck::NoUninit;
 use kernels_backend::Result;
 
@@ -9,6 +11,7 @@ use crate::{
     device::Device,
     kernel::{Context, Grid, Kernel},
     memory::Address,
+    queue::Queue,
     storage::{storage, type_code},
 };
 
@@ -29,7 +32,7 @@ const PRIMITIVES: Kernel<Primitives> = Kernel::new("primitives", "primitives");
 pub(crate) fn product(dtype: DType, rows: usize) -> Result<Vec<f32>> {
     let backend = CudaBackend::new(Device::open(0, crate::Kernels::default()).unwrap())?;
     let device = &backend.device;
-    let stream = device.context.new_stream().unwrap();
+    let queue = RefCell::new(Queue::new(device)?);
     let mut s = Arc::clone(&backend).stream()?;
     let a = typed(&mut *s, [16, 16], dtype, &noise(1, 256));
     let b = typed(&mut *s, [16, 16], dtype, &noise(2, 256));
@@ -43,10 +46,10 @@ pub(crate) fn product(dtype: DType, rows: usize) -> Result<Vec<f32>> {
         rows: rows as i32,
         dtype: type_code("primitives", "a", dtype)?,
     };
-    let ctx = Context { device, stream: &stream };
+    let ctx = Context { device, queue: &queue };
     // SAFETY: three tensors of 16×16 elements, of the type given.
     unsafe { ctx.launch(&PRIMITIVES, Grid::of_blocks([1, 1, 1], 64), &parameters)? };
-    device.driver("primitives", stream.synchronize())?;
+    queue.borrow_mut().synchronize("primitives")?;
     Ok(values(&mut *s, &d))
 }
 

@@ -31,9 +31,15 @@ pub enum Driver {
 pub struct Options {
     /// Chooses the order of blocks and warps; 0 takes them in turn.
     pub seed: u64,
-    /// A synchronisation to leave out, one of [`sites`]; none if empty.
+    /// A synchronisation to leave out, one of [`sites`] or [`EVENT_WAIT`], or [`NO_GRAPH`]; none if empty.
     pub drop: String,
 }
+
+/// The host's wait for a point of a stream, to leave out by [`Options::drop`].
+pub const EVENT_WAIT: &str = "cuEventSynchronize";
+
+/// By [`Options::drop`]: no graph can be made.
+pub const NO_GRAPH: &str = "cuGraphInstantiateWithFlags";
 
 /// The library that [`install`] opened; never closed, because the driver's functions are kept for the whole process.
 static STAND_IN: OnceLock<Result<Option<Library>, String>> = OnceLock::new();
@@ -125,6 +131,39 @@ fn set(options: &Options) {
     let drop = CString::new(options.drop.as_str()).expect("a name of a site has no zero byte");
     // SAFETY: the text ends in a zero and outlives the call, which copies it.
     unsafe { set(options.seed, drop.as_ptr()) };
+}
+
+/// Gives the device of this process as much memory as this from here on. Without effect on a real device.
+pub fn set_memory(bytes: usize) {
+    let Some(Ok(Some(library))) = STAND_IN.get() else { return };
+    // SAFETY: the signature is that of driver.cpp.
+    let set = unsafe { library.get::<unsafe extern "C" fn(usize)>(b"stand_in_memory\0") };
+    let set = set.expect("the stand-in has this function");
+    // SAFETY: it takes any number.
+    unsafe { set(bytes) };
+}
+
+/// How often `body` called each of these functions of the driver on this thread, among those that allocate, free, launch,
+/// copy or wait, such as `cuMemAlloc_v2`. Never, on a real device.
+///
+/// # Panics
+/// When a name holds a zero byte.
+pub fn calls<const N: usize>(functions: [&str; N], body: impl FnOnce()) -> [u64; N] {
+    let functions = functions.map(|name| CString::new(name).expect("a name of a function has no zero byte"));
+    let count = || {
+        let Some(Ok(Some(library))) = STAND_IN.get() else { return [0; N] };
+        // SAFETY: the signature is that of driver.cpp.
+        let calls = unsafe {
+            library.get::<unsafe extern "C" fn(*const std::ffi::c_char) -> u64>(b"stand_in_calls\0")
+        };
+        let calls = calls.expect("the stand-in has this function");
+        // SAFETY: each text ends in a zero and outlives the call.
+        std::array::from_fn(|i| unsafe { calls(functions[i].as_ptr()) })
+    };
+    let before = count();
+    body();
+    let after = count();
+    std::array::from_fn(|i| after[i] - before[i])
 }
 
 /// Every synchronisation that a kernel ran through so far in this process, by file, line and kind; none on a real device.
