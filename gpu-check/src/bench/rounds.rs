@@ -24,7 +24,7 @@ pub(super) struct Measured {
     pub(super) task: Task,
     /// Seconds of one repetition, by round.
     pub(super) seconds: BTreeMap<Who, Vec<f64>>,
-    /// Why others have none.
+    /// Why others, which were there when benches began, have none.
     pub(super) absent: BTreeMap<Who, String>,
     /// Of forwards, by who else ran them.
     pub(super) agreements: BTreeMap<Who, Agreement>,
@@ -95,8 +95,8 @@ pub(super) fn measure(
     let mut ready = Vec::new();
     for contestant in contestants.iter_mut().filter(|contestant| contestant.who.takes_part(&bench.subject)) {
         let who = contestant.who;
-        if let Err(reason) = contestant.opening() {
-            absent.insert(who, reason.to_owned());
+        // Why, was said when it could not be started.
+        if contestant.opening().is_err() {
             continue;
         }
         match enter(contestant, task, options, deadline) {

@@ -40,6 +40,7 @@ pub(super) fn line(bench: &Bench, measured: &Measured) -> Line {
     let mut cells: Vec<String> = Who::ALL.iter().map(|&who| cell(who, measured)).collect();
     let mut last: Vec<_> = goals.iter().map(|goal| goal.text.clone()).collect();
     last.extend(differing.iter().cloned());
+    last.extend(measured.absent.iter().map(|(who, reason)| format!("{}: {reason}", who.title())));
     cells.push(last.join("; "));
     let contestants: Map<_, _> =
         Who::ALL.iter().map(|&who| (who.title().to_owned(), contestant(who, measured))).collect();

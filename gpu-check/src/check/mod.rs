@@ -184,6 +184,10 @@ mod tests {
         for entry in Entry::all().iter().filter(|entry| entry.dtype == DType::F32) {
             let start = std::time::Instant::now();
             for outcome in entry.run(&cpu, Size::Model, 7, false) {
+                // It has no f16.
+                if outcome.text.contains("is not supported") {
+                    continue;
+                }
                 assert!(outcome.passed, "{} {}: {}", entry.name(), outcome.case, outcome.text);
                 println!("{} {}: {}", entry.name(), outcome.case, outcome.text);
             }

@@ -1,6 +1,6 @@
 //! Rule `ops`: an op is one name everywhere. What the `Stream` trait declares after its line `// Ops.` exists as a
-//! function of each backend, and its name occurs in the tests and in the benches. What `BackwardStream` declares
-//! exists in the backends that train.
+//! function of each backend, and its name occurs in the tests, in the benches and in `gpu-check`. What `BackwardStream`
+//! declares exists in the backends that train.
 
 use super::Problem;
 use super::sources::Source;
@@ -34,13 +34,15 @@ const CUDA: Place = Place { name: "kernels/cuda", holds: |s| is_code_of(s, "kern
 const TESTS: Place = Place { name: "the tests of kernels", holds: is_test, defined: false };
 const BENCHES: Place =
     Place { name: "kernels/benches", holds: |s| s.is_below("kernels/benches"), defined: false };
+const GPU_CHECK: Place =
+    Place { name: "gpu-check", holds: |s| s.is_below("gpu-check/src/check"), defined: false };
 
 const TRAITS: [Trait; 2] = [
     Trait {
         file: "kernels/backend/src/stream.rs",
         opening: "pub trait Stream",
         marked: true,
-        places: &[REFERENCE, CPU, CUDA, TESTS, BENCHES],
+        places: &[REFERENCE, CPU, CUDA, TESTS, BENCHES, GPU_CHECK],
     },
     Trait {
         file: "kernels/backend/src/backward.rs",
