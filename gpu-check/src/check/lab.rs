@@ -128,6 +128,14 @@ impl Lab {
         Ok(tensor)
     }
 
+    /// The levels of pixels.
+    pub(crate) fn levels(&mut self, shape: impl Into<Shape>, levels: &[u8]) -> Result<Tensor> {
+        let shape = shape.into();
+        let mut tensor = self.stream.alloc(shape, DType::U8, Layout::Rows)?;
+        self.stream.write(&View::new(shape, DType::U8, levels)?, &mut tensor)?;
+        Ok(tensor)
+    }
+
     /// A packed layer.
     pub(crate) fn linear(
         &self,

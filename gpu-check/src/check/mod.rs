@@ -89,6 +89,7 @@ const SUBJECTS: &[Subject] = &[
     op("broadcast_rows", FLOATS, rows::broadcast_rows),
     op("mean_tokens", FLOATS, rows::mean_tokens),
     op("layer_norm", FLOATS, rows::layer_norm),
+    op("normalize_levels", FLOATS, patches::normalize_levels),
     op("patchify", FLOATS, patches::patchify),
     op("patch_targets", FLOATS, patches::patch_targets),
     op("linear", FLOATS, linear::general),

@@ -1,4 +1,4 @@
-//! Ops on pixels: `patchify`, `patch_targets`.
+//! Ops on pixels: `normalize_levels`, `patchify`, `patch_targets`.
 
 use kernels::{DType, PatchGeometry, PatchTargets};
 
@@ -55,6 +55,26 @@ fn videos(size: Size) -> Vec<Video> {
         ]);
     }
     videos
+}
+
+/// `normalize_levels`: numbers of a table, rounded once.
+pub(super) fn normalize_levels(size: Size, dtype: DType, seed: u64) -> Vec<Case> {
+    let case = |video: Video| {
+        let [batch, frames, channels, height, width] = video.shape;
+        let label = format!("{batch}×{frames}×{channels}×{height}×{width} {dtype}");
+        let noise = Noise::new(seed, &label);
+        Case::new(label, move |lab| {
+            let mut noise = noise.clone();
+            let levels = noise.below(video.shape.iter().product(), 256);
+            let levels: Vec<u8> = levels.iter().map(|&level| level as u8).collect();
+            let levels = lab.levels(video.shape, &levels)?;
+            let table = lab.tensor([channels, 256], DType::F32, &noise.signed(channels * 256))?;
+            let mut pixels = lab.output(&Spec::new(video.shape, dtype))?;
+            lab.stream.normalize_levels(&levels, &table, &mut pixels.tensor)?;
+            Ok(vec![Part::exact("pixel_values", lab.result(&mut pixels)?)])
+        })
+    };
+    videos(size).into_iter().map(case).collect()
 }
 
 /// `patchify`: all patches, then half of them, in any order.
