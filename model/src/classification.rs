@@ -12,7 +12,8 @@ use crate::{
         self, Architecture, Checkpoint, LoadOptions, LoadReport, SaveOptions, WeightLoader, WeightSource,
     },
     inputs::VideoInputs,
-    loss::Target,
+    loss::{LossRun, Target},
+    model::EncoderRun,
     outputs::{HostTensor, Record},
     packer::Packer,
     session::{HeadSlots, Session},
@@ -145,27 +146,20 @@ impl VideoMAEForVideoClassification {
         inputs: &VideoInputs<'_>,
         output: &mut ClassificationOutput,
     ) -> Result<()> {
-        let (dims, split) = self.videomae.check(inputs)?;
-        let target = Target::of(inputs, self.config(), self.logits_shape(dims.batch))?;
-        let Session { stream, slots } = session;
-        let stream = &mut **stream;
-        let visible = match &split {
-            Some(split) => Some(&*slots.visible.write(stream, &split.visible()?)?),
-            None => None,
-        };
-        let mut run = self.videomae.prepare(stream, &mut slots.encoder, inputs, dims, visible)?;
-        let shape = self.logits_shape(dims.batch);
-        let mut head = HeadRun::prepare(
-            stream,
-            &mut slots.head,
-            self.config().hidden_size,
-            shape,
-            self.videomae.dtypes.activations,
-        )?;
-        let mut loss_run = match &target {
-            Some(target) => Some((target, slots.loss.prepare(stream, target, shape)?)),
-            None => None,
-        };
+        let done = self.run(session, inputs, output);
+        done.map_err(|error| {
+            session.explain(error, inputs.shape[0], |plan| self.prepare(plan, inputs).map(drop))
+        })
+    }
+
+    fn run(
+        &self,
+        session: &mut Session,
+        inputs: &VideoInputs<'_>,
+        output: &mut ClassificationOutput,
+    ) -> Result<()> {
+        let ClassificationRun { stream, encoder: mut run, mut head, loss: mut loss_run } =
+            self.prepare(session, inputs)?;
         let ClassificationOutput { loss, logits, hidden_states, attentions } = output;
         let mut record = Record::new(self.config(), inputs, hidden_states, attentions);
         enter(stream, |s| {
@@ -179,6 +173,34 @@ impl VideoMAEForVideoClassification {
             };
             Ok(())
         })
+    }
+
+    /// Checks the inputs, brings them to the backend and gives every activation its shape.
+    fn prepare<'a>(
+        &self,
+        session: &'a mut Session,
+        inputs: &VideoInputs<'_>,
+    ) -> Result<ClassificationRun<'a>> {
+        let (dims, split) = self.videomae.check(inputs)?;
+        let shape = self.logits_shape(dims.batch);
+        let target = Target::of(inputs, self.config(), shape)?;
+        let Session { stream, slots } = session;
+        let stream = &mut **stream;
+        let visible = match &split {
+            Some(split) => Some(&*slots.visible.write(stream, &split.visible()?)?),
+            None => None,
+        };
+        let encoder = self.videomae.prepare(stream, &mut slots.encoder, inputs, dims, visible)?;
+        let (width, dtype) = (self.config().hidden_size, self.videomae.dtypes.activations);
+        let head = HeadRun::prepare(stream, &mut slots.head, width, shape, dtype)?;
+        let loss = match target {
+            Some(target) => {
+                let run = slots.loss.prepare(stream, &target, shape)?;
+                Some((target, run))
+            }
+            None => None,
+        };
+        Ok(ClassificationRun { stream, encoder, head, loss })
     }
 
     /// `[B, K]`
@@ -217,6 +239,14 @@ impl Head {
         }
         Ok(())
     }
+}
+
+/// A forward pass that is ready to run.
+struct ClassificationRun<'a> {
+    stream: &'a mut dyn Stream,
+    encoder: EncoderRun<'a>,
+    head: HeadRun<'a>,
+    loss: Option<(Target, LossRun<'a>)>,
 }
 
 /// The head's activations in their shapes.

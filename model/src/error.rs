@@ -84,6 +84,20 @@ pub enum Error {
         /// What was expected, what was found, and what to do about it.
         problem: String,
     },
+    /// The activations of a batch do not fit into the memory of the device. What the session held was freed.
+    #[error("{backend}: batch {batch} needs {}, {} are free: {}", size(*needed), size(*free), advice(*fits))]
+    OutOfMemory {
+        /// The backend's name.
+        backend: String,
+        /// B, the clips that were given.
+        batch: usize,
+        /// The bytes that their activations take.
+        needed: u64,
+        /// The bytes that are free for them.
+        free: u64,
+        /// The largest batch of such clips that fits, tried out; zero if not even one does.
+        fits: usize,
+    },
     /// A kernel or a backend refused.
     #[error(transparent)]
     Kernel(#[from] kernels_backend::Error),
@@ -103,5 +117,43 @@ impl Error {
         found: impl Into<String>,
     ) -> Self {
         Self::Input { what: what.into(), expected: expected.into(), found: found.into() }
+    }
+}
+
+/// `12.3 GiB`, or in the largest unit of which there is one.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.into_iter().find(|&(_, unit)| bytes >= unit) {
+        Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+fn advice(fits: usize) -> String {
+    match fits {
+        0 => "not even one clip would fit".to_owned(),
+        fits => format!("a batch of {fits} would fit"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_does_not_fit_is_told_in_units_that_people_read() {
+        let error = |fits| Error::OutOfMemory {
+            backend: "cuda:0".to_owned(),
+            batch: 64,
+            needed: 13_207_024_435,
+            free: 98_566_144,
+            fits,
+        };
+        assert_eq!(
+            error(41).to_string(),
+            "cuda:0: batch 64 needs 12.3 GiB, 94.0 MiB are free: a batch of 41 would fit"
+        );
+        assert!(error(0).to_string().ends_with(": not even one clip would fit"));
+        assert_eq!([size(1023), size(1024)], ["1023 bytes", "1.0 KiB"]);
     }
 }

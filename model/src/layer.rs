@@ -101,6 +101,12 @@ pub(crate) struct LayerScratch<'a> {
 }
 
 impl LayerSlots {
+    /// In the order in which they are prepared.
+    pub(crate) fn slots(&self) -> [&Slot; 4] {
+        let Self { normed, qkv, context, intermediate } = self;
+        [normed, qkv, context, intermediate]
+    }
+
     pub(crate) fn prepare(
         &mut self,
         stream: &mut dyn Stream,

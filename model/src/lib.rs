@@ -88,6 +88,7 @@ mod positions;
 mod pretraining;
 
 // What goes in, what comes out, where it lives in between.
+mod fit;
 mod inputs;
 mod outputs;
 mod session;

@@ -148,12 +148,15 @@ impl VideoMAEModel {
         inputs: &VideoInputs<'_>,
         output: &mut ModelOutput,
     ) -> Result<()> {
+        let done = self.run(session, inputs, output);
+        done.map_err(|error| {
+            session.explain(error, inputs.shape[0], |plan| self.prepare_all(plan, inputs).map(drop))
+        })
+    }
+
+    fn run(&self, session: &mut Session, inputs: &VideoInputs<'_>, output: &mut ModelOutput) -> Result<()> {
         inputs.refuse_labels("the bare model")?;
-        let (dims, split) = self.check(inputs)?;
-        let Session { stream, slots } = session;
-        let stream = &mut **stream;
-        let visible = split.map(|split| slots.visible.write(stream, &split.visible()?)).transpose()?;
-        let mut run = self.prepare(stream, &mut slots.encoder, inputs, dims, visible.as_deref())?;
+        let (stream, mut run) = self.prepare_all(session, inputs)?;
         let ModelOutput { last_hidden_state, hidden_states, attentions } = output;
         let mut record = Record::new(&self.config, inputs, hidden_states, attentions);
         enter(stream, |s| {
@@ -161,6 +164,23 @@ impl VideoMAEModel {
             let last = self.last_hidden_state(s, &mut run)?;
             last_hidden_state.read(s, last)
         })
+    }
+
+    /// Checks the inputs, brings them to the backend and gives every activation its shape.
+    fn prepare_all<'a>(
+        &self,
+        session: &'a mut Session,
+        inputs: &VideoInputs<'_>,
+    ) -> Result<(&'a mut dyn Stream, EncoderRun<'a>)> {
+        let (dims, split) = self.check(inputs)?;
+        let Session { stream, slots } = session;
+        let stream = &mut **stream;
+        let visible = match split {
+            Some(split) => Some(&*slots.visible.write(stream, &split.visible()?)?),
+            None => None,
+        };
+        let run = self.prepare(stream, &mut slots.encoder, inputs, dims, visible)?;
+        Ok((stream, run))
     }
 
     /// Checks the inputs against the configuration.

@@ -12,6 +12,7 @@ use crate::{
     decoder::{Decoder, DecoderRun},
     inputs::{ClipDims, TokenSplit, VideoInputs},
     loss::LossRun,
+    model::EncoderRun,
     outputs::{HostTensor, Record},
     packer::Packer,
     session::{DecoderSlots, Session},
@@ -131,20 +132,21 @@ impl VideoMAEForPreTraining {
         inputs: &VideoInputs<'_>,
         output: &mut PreTrainingOutput,
     ) -> Result<()> {
-        let (dims, split) = self.check(inputs)?;
-        let Session { stream, slots } = session;
-        let stream = &mut **stream;
-        let visible = &*slots.visible.write(stream, &split.visible()?)?;
-        let masked = &*slots.masked.write(stream, &split.masked()?)?;
-        let dtype = self.videomae.dtypes.activations;
-        let reconstruction = [dims.batch, split.num_masked, dims.patch];
-        let scores = slots.head.logits.rows(stream, reconstruction, dtype)?;
-        let target = LossRun {
-            labels: slots.loss.labels.rows(stream, reconstruction, dtype)?,
-            loss: slots.loss.loss.rows(stream, [1], DType::F32)?,
-        };
-        let mut decoder = self.prepare(stream, &mut slots.decoder, dims, (visible, masked))?;
-        let mut run = self.videomae.prepare(stream, &mut slots.encoder, inputs, dims, Some(visible))?;
+        let done = self.run(session, inputs, output);
+        done.map_err(|error| {
+            session.explain(error, inputs.shape[0], |plan| self.prepare_all(plan, inputs).map(drop))
+        })
+    }
+
+    fn run(
+        &self,
+        session: &mut Session,
+        inputs: &VideoInputs<'_>,
+        output: &mut PreTrainingOutput,
+    ) -> Result<()> {
+        let PreTrainingRun { stream, encoder: mut run, mut decoder, scores, target } =
+            self.prepare_all(session, inputs)?;
+        let masked = decoder.masked;
         let PreTrainingOutput { loss, logits, hidden_states, attentions } = output;
         let mut record = Record::new(self.config(), inputs, hidden_states, attentions);
         enter(stream, |s| {
@@ -156,6 +158,29 @@ impl VideoMAEForPreTraining {
             *loss = target.read(s)?;
             logits.read(s, scores)
         })
+    }
+
+    /// Checks the inputs, brings them to the backend and gives every activation its shape.
+    fn prepare_all<'a>(
+        &self,
+        session: &'a mut Session,
+        inputs: &VideoInputs<'_>,
+    ) -> Result<PreTrainingRun<'a>> {
+        let (dims, split) = self.check(inputs)?;
+        let dtype = self.videomae.dtypes.activations;
+        let Session { stream, slots } = session;
+        let stream = &mut **stream;
+        let visible = &*slots.visible.write(stream, &split.visible()?)?;
+        let masked = &*slots.masked.write(stream, &split.masked()?)?;
+        let encoder = self.videomae.prepare(stream, &mut slots.encoder, inputs, dims, Some(visible))?;
+        let decoder = self.prepare(stream, &mut slots.decoder, dims, (visible, masked))?;
+        let reconstruction = [dims.batch, split.num_masked, dims.patch];
+        let scores = slots.head.logits.rows(stream, reconstruction, dtype)?;
+        let target = LossRun {
+            labels: slots.loss.labels.rows(stream, reconstruction, dtype)?,
+            loss: slots.loss.loss.rows(stream, [1], DType::F32)?,
+        };
+        Ok(PreTrainingRun { stream, encoder, decoder, scores, target })
     }
 
     /// Checks the inputs, among them the mask that only pre-training requires.
@@ -204,6 +229,16 @@ impl VideoMAEForPreTraining {
             normalize: self.config().norm_pix_loss,
         }
     }
+}
+
+/// A forward pass that is ready to run.
+struct PreTrainingRun<'a> {
+    stream: &'a mut dyn Stream,
+    encoder: EncoderRun<'a>,
+    decoder: DecoderRun<'a>,
+    /// `(B, M, P)`
+    scores: &'a mut Tensor,
+    target: LossRun<'a>,
 }
 
 /// Plain pixels can only be targets where the normalisation can be undone, and only RGB has constants for that.

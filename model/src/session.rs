@@ -55,6 +55,27 @@ pub(crate) struct Slots {
     pub loss: LossSlots,
 }
 
+impl Slots {
+    /// The tensors there are, in the order in which they are prepared, and whether each grows with the batch.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&Tensor, bool)> {
+        let Self { visible, masked, encoder, decoder, head, loss } = self;
+        let EncoderSlots { pixels, positions, patches, hidden, layer, normed: last, probabilities } = encoder;
+        let PixelSlots { pixel_values, levels, table } = pixels;
+        let DecoderSlots { positions: all_positions, hidden: all_hidden, layer: decoder_layer } = decoder;
+        let HeadSlots { pooled, normed, logits } = head;
+        let LossSlots { labels, loss } = loss;
+        let grown = |slot| (slot, true);
+        let fixed = |slot| (slot, false);
+        let slots = [visible, masked, probabilities, levels].map(grown).into_iter();
+        let slots = slots.chain([fixed(table), grown(pixel_values), fixed(&positions.slot)]);
+        let slots = slots.chain([patches, hidden].map(grown)).chain(layer.slots().map(grown));
+        let slots = slots.chain([grown(last), fixed(&all_positions.slot), grown(all_hidden)]);
+        let slots = slots.chain(decoder_layer.slots().map(grown));
+        let slots = slots.chain([pooled, normed, logits, labels].map(grown)).chain([fixed(loss)]);
+        slots.filter_map(|(slot, grows)| Some((slot.0.as_ref()?, grows)))
+    }
+}
+
 /// What the encoder reads and writes.
 #[derive(Default)]
 pub(crate) struct EncoderSlots {
