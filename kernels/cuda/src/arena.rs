@@ -106,7 +106,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(crate::tests::cases(256))]
+        #![proptest_config(kernels_testing::cases(256))]
 
         /// `Ok` takes so many bytes, `Err` gives one of the taken blocks back.
         #[test]

@@ -103,13 +103,17 @@ pub fn large_scores_do_not_overflow(subject: &dyn Subject) {
 /// In queries, keys and values, at the ends of blocks and within.
 pub fn nan_infinite_and_overflowing_scores_give_what_the_reference_gives(subject: &dyn Subject) {
     let (tokens, head_dim) = (211, 8);
-    for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+    let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX];
+    let dtypes = [DType::F32, DType::Bf16];
+    let dtypes = dtypes.into_iter().filter(|&t| t == DType::F32 || subject.takes(Operand::Other, t));
+    for (dtype, special) in dtypes.flat_map(|dtype| specials.map(|special| (dtype, special))) {
+        let case = Case { qkv: dtype, context: dtype, ..Case::f32([1, tokens, 1, head_dim], 0.5) };
         for (token, part) in [(0, 0), (5, 1), (200, 1), (7, 2), (210, 2)] {
             let mut qkv = noise(4, tokens * 3 * head_dim);
             qkv[(token * 3 + part) * head_dim + 2] = special;
             let what = format!("{special} in part {part} of token {token}");
-            agree(subject, &what, tokens, 1.0, &|backend| {
-                let mut result = Case::f32([1, tokens, 1, head_dim], 0.5).run(backend, &qkv);
+            agree_in(subject, dtype, &what, tokens, 1.0, &|backend| {
+                let mut result = case.run(backend, &qkv);
                 // Sums that overflow differ in when they do, so only finite numbers and the rest are told apart.
                 result.iter_mut().filter(|x| !x.is_finite() || x.abs() > 1e3).for_each(|x| *x = f32::NAN);
                 result

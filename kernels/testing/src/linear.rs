@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Any activation function.
-pub(crate) fn activations() -> impl Strategy<Value = Activation> {
+pub fn activations() -> impl Strategy<Value = Activation> {
     proptest::sample::select(
         Activation::names().iter().map(|&(_, activation)| activation).collect::<Vec<_>>(),
     )

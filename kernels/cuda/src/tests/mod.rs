@@ -9,20 +9,30 @@ mod patches;
 mod planted;
 mod primitives;
 mod refusals;
-mod rows;
 mod transfer;
 
 use std::sync::{Arc, LazyLock};
 
 use kernels_backend::{
     Backend, DType, Layout, Linear, LinearBlock, Shape, Stream, Tensor, View, WeightFormat,
-    tolerance::{Comparison, bound},
+    tolerance::Comparison,
 };
 use kernels_cuda_stand_in::{Driver, Options, install, with_options};
 use kernels_reference::ReferenceBackend;
-use proptest::{prelude::*, test_runner::Config};
+use kernels_testing::{
+    Operand, Run, Subject, agree, agree_in, cases, integers, laid_out, noise, packed, tensor, typed, unset,
+    unset_in, values,
+};
+use proptest::prelude::*;
 
 use crate::Kernels;
+
+/// The tests of every backend.
+mod every_op {
+    use super::Cuda;
+
+    kernels_testing::test_backend!(Cuda);
+}
 
 /// What runs the kernels, and the backend on it.
 pub(crate) static CUDA: LazyLock<(Driver, Arc<dyn Backend>)> = LazyLock::new(|| {
@@ -47,133 +57,55 @@ pub(crate) fn seeds() -> &'static [u64] {
     }
 }
 
-/// An op on a backend: what it computed, in canonical order.
-pub(crate) type Run<'a> = &'a dyn Fn(&Arc<dyn Backend>) -> Vec<f32>;
+/// The kernels for compute capability 8.0 and up.
+pub(crate) struct Cuda;
 
-/// Runs an op on the reference and on the device, and compares within the table for f32. `length` is the longest sum;
-/// `terms` is the size of its terms, where they may be larger than what they sum to.
-#[track_caller]
-pub(crate) fn agree(what: &str, length: usize, terms: f32, run: Run<'_>) {
-    agree_in(DType::F32, what, length, terms, run);
-}
+/// Those for 9.0, where the device has it.
+pub(crate) struct Hopper;
 
-/// As [`agree`], for results rounded to a type.
-#[track_caller]
-pub(crate) fn agree_in(dtype: DType, what: &str, length: usize, terms: f32, run: Run<'_>) {
-    agree_on(&[&CUDA.1], dtype, what, length, terms, run);
-}
+impl Subject for Cuda {
+    fn each(&self, check: &mut dyn FnMut(&Arc<dyn Backend>, &str)) {
+        in_every_order(&CUDA.1, check);
+    }
 
-/// As [`agree_in`], on some backends.
-#[track_caller]
-pub(crate) fn agree_on(
-    backends: &[&Arc<dyn Backend>],
-    dtype: DType,
-    what: &str,
-    length: usize,
-    terms: f32,
-    run: Run<'_>,
-) {
-    let reference: Arc<dyn Backend> = ReferenceBackend::open();
-    let expected = run(&reference);
-    for (backend, seed) in
-        backends.iter().flat_map(|backend| seeds().iter().map(move |&seed| (backend, seed)))
-    {
-        let found = with_options(&Options { seed, ..Options::default() }, || run(backend));
-        let comparison = Comparison::of(&found, &expected);
-        let bound = bound(dtype, length, comparison.scale.max(terms));
-        let name = backend.name();
-        assert!(
-            comparison.error <= bound,
-            "{what} on {name} with seed {seed}: {comparison}, bound {bound:.3e}"
-        );
+    fn formats(&self) -> &[WeightFormat] {
+        &[WeightFormat::F32, WeightFormat::Bf16, WeightFormat::F16]
+    }
+
+    fn takes(&self, _: Operand, dtype: DType) -> bool {
+        dtype.is_float()
+    }
+
+    fn sizes(&self) -> &[usize] {
+        // Around a vector, a warp and a tile.
+        &[0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 63, 64, 65, 80, 127, 128, 129]
+    }
+
+    fn cases(&self) -> u32 {
+        24
     }
 }
 
-/// A tensor of these elements in some type and layout.
-pub(crate) fn laid_out(
-    stream: &mut dyn Stream,
-    shape: impl Into<Shape>,
-    dtype: DType,
-    layout: Layout,
-    elements: &[f32],
-) -> Tensor {
-    let shape = shape.into();
-    let mut tensor = stream.alloc(shape, dtype, layout).unwrap();
-    stream.write(&View::f32(shape, elements).unwrap(), &mut tensor).unwrap();
-    tensor
-}
+impl Subject for Hopper {
+    fn each(&self, check: &mut dyn FnMut(&Arc<dyn Backend>, &str)) {
+        HOPPER.iter().for_each(|backend| in_every_order(backend, check));
+    }
 
-/// A tensor of these elements in some type.
-pub(crate) fn typed(
-    stream: &mut dyn Stream,
-    shape: impl Into<Shape>,
-    dtype: DType,
-    elements: &[f32],
-) -> Tensor {
-    laid_out(stream, shape, dtype, Layout::Rows, elements)
-}
+    fn formats(&self) -> &[WeightFormat] {
+        Cuda.formats()
+    }
 
-/// An f32 tensor of these elements.
-pub(crate) fn tensor(stream: &mut dyn Stream, shape: impl Into<Shape>, elements: &[f32]) -> Tensor {
-    typed(stream, shape, DType::F32, elements)
-}
+    fn takes(&self, operand: Operand, dtype: DType) -> bool {
+        Cuda.takes(operand, dtype)
+    }
 
-/// An integer tensor of these elements.
-pub(crate) fn integers(stream: &mut dyn Stream, shape: impl Into<Shape>, elements: &[i32]) -> Tensor {
-    let shape = shape.into();
-    let mut tensor = stream.alloc(shape, DType::I32, Layout::Rows).unwrap();
-    stream.write(&View::i32(shape, elements).unwrap(), &mut tensor).unwrap();
-    tensor
-}
+    fn sizes(&self) -> &[usize] {
+        Cuda.sizes()
+    }
 
-/// A tensor of a number that no op may leave behind; all types hold it exactly.
-pub(crate) fn unset_in(stream: &mut dyn Stream, shape: impl Into<Shape>, dtype: DType) -> Tensor {
-    let shape = shape.into();
-    typed(stream, shape, dtype, &vec![-7680.0; shape.elements()])
-}
-
-/// As [`unset_in`], of f32.
-pub(crate) fn unset(stream: &mut dyn Stream, shape: impl Into<Shape>) -> Tensor {
-    unset_in(stream, shape, DType::F32)
-}
-
-/// The elements in canonical order.
-pub(crate) fn values(stream: &mut dyn Stream, tensor: &Tensor) -> Vec<f32> {
-    let mut values = vec![0.0; tensor.shape().elements()];
-    stream.read(tensor, &mut values).unwrap();
-    values
-}
-
-/// A linear layer of one block.
-pub(crate) fn packed(
-    backend: &Arc<dyn Backend>,
-    format: WeightFormat,
-    shape: [usize; 2],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-) -> Linear {
-    let bias = bias.map(|bias| View::f32([shape[0]], bias).unwrap());
-    let block = LinearBlock { weight: View::f32(shape, weight).unwrap(), bias };
-    backend.pack_linear(&[block], format).unwrap()
-}
-
-/// `count` reproducible numbers in [−1, 1).
-pub(crate) fn noise(seed: u64, count: usize) -> Vec<f32> {
-    let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
-    let mut next = || {
-        // Steele, Lea and Flood's SplitMix64.
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-/// Sizes around a vector, a warp and a tile, from `least`.
-pub(crate) fn awkward(least: usize) -> impl Strategy<Value = usize> {
-    let sizes = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 63, 64, 65, 80, 127, 128, 129];
-    proptest::sample::select(sizes.into_iter().filter(|&size| size >= least).collect::<Vec<_>>())
+    fn cases(&self) -> u32 {
+        Cuda.cases()
+    }
 }
 
 /// Any type of floats.
@@ -181,15 +113,9 @@ pub(crate) fn float_types() -> impl Strategy<Value = DType> {
     proptest::sample::select(vec![DType::F32, DType::Bf16, DType::F16])
 }
 
-/// The type whose rounding matters most among these.
-pub(crate) fn coarsest(dtypes: &[DType]) -> DType {
-    let coarser = |a: DType, b: DType| if b.epsilon() > a.epsilon() { b } else { a };
-    dtypes.iter().copied().fold(DType::F32, coarser)
-}
-
-/// How many random cases a property sees: `count`, or `PROPTEST_CASES` if that is fewer. Nothing is written next to the
-/// sources, so that the suite needs no file system.
-pub(crate) fn cases(count: u32) -> Config {
-    let config = Config::default();
-    Config { cases: config.cases.min(count), failure_persistence: None, ..config }
+fn in_every_order(backend: &Arc<dyn Backend>, check: &mut dyn FnMut(&Arc<dyn Backend>, &str)) {
+    for &seed in seeds() {
+        let options = Options { seed, ..Options::default() };
+        with_options(&options, || check(backend, &format!("with seed {seed}")));
+    }
 }
