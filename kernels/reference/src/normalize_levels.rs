@@ -20,7 +20,7 @@ pub(crate) fn normalize_levels(levels: &Tensor, table: &Tensor, pixel_values: &m
 
 #[cfg(test)]
 mod tests {
-    use kernels_backend::{DType, Stream as _};
+    use kernels_backend::DType;
 
     use crate::testing::{levels, stream, tensor, typed, undefined, values};
 
