@@ -151,9 +151,9 @@ impl VideoMAEForPreTraining {
         let mut record = Record::new(self.config(), inputs, hidden_states, attentions);
         enter(stream, |s| {
             self.videomae.encode(s, &mut run, &mut record)?;
-            s.patch_targets(run.pixel_values, &self.targets(), masked, target.labels)?; // (B, M, P)
             let encoded = self.videomae.last_hidden_state(s, &mut run)?; // (B, V, D)
             self.decoder.forward(s, encoded, &mut decoder, scores)?; // (B, M, P)
+            s.patch_targets(run.pixel_values, &self.targets(), masked, target.labels)?; // (B, M, P)
             s.mse_loss(scores, target.labels, target.loss, None)?;
             *loss = target.read(s)?;
             logits.read(s, scores)
