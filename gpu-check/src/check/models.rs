@@ -84,6 +84,13 @@ impl Inputs {
         VideoInputs::new(&self.pixel_values[index], self.shape)
     }
 
+    /// The same weights for both backends, and how they are loaded.
+    fn weights(&self, architecture: Architecture, dtype: DType) -> Result<(RandomWeights, LoadOptions)> {
+        let format = WeightFormat::of(dtype).context("expected a type of floats")?;
+        let weights = RandomWeights::new(&self.config, architecture, self.seed)?;
+        Ok((weights, LoadOptions { format, ..LoadOptions::default() }))
+    }
+
     /// The bound of a tensor as deep as the last: chained sums of random sign add up as those of one long sum do.
     fn part(&self, name: &'static str, dtype: DType, values: Vec<f32>) -> Part {
         Part::new(name, dtype, self.config.intermediate_size * self.config.num_hidden_layers, values)
@@ -134,8 +141,7 @@ pub(super) fn classification(
     // Two clips, so that whatever mixes them up is noticed.
     let inputs = Inputs::new(size, 2, seed);
     outcomes(backend, &inputs, |backend, order| {
-        let weights = RandomWeights::new(&inputs.config, Architecture::VideoClassification, inputs.seed)?;
-        let options = LoadOptions { format: format(dtype)?, ..LoadOptions::default() };
+        let (weights, options) = inputs.weights(Architecture::VideoClassification, dtype)?;
         let (model, _) = VideoMAEForVideoClassification::from_weights(
             inputs.config.clone(),
             &weights,
@@ -159,8 +165,7 @@ pub(super) fn classification(
 pub(super) fn pre_training(backend: &Arc<dyn Backend>, size: Size, dtype: DType, seed: u64) -> Vec<Outcome> {
     let inputs = Inputs::new(size, 2, seed);
     outcomes(backend, &inputs, |backend, order| {
-        let weights = RandomWeights::new(&inputs.config, Architecture::PreTraining, inputs.seed)?;
-        let options = LoadOptions { format: format(dtype)?, ..LoadOptions::default() };
+        let (weights, options) = inputs.weights(Architecture::PreTraining, dtype)?;
         let (model, _) = VideoMAEForPreTraining::from_weights(
             inputs.config.clone(),
             &weights,
@@ -175,10 +180,6 @@ pub(super) fn pre_training(backend: &Arc<dyn Backend>, size: Size, dtype: DType,
             Ok(vec![inputs.part("logits", dtype, output.logits.data), loss])
         })
     })
-}
-
-fn format(dtype: DType) -> Result<WeightFormat> {
-    WeightFormat::of(dtype).context("expected a type of floats")
 }
 
 /// One outcome for each batch.

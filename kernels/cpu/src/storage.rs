@@ -212,26 +212,35 @@ pub(crate) fn words_in_rows_mut<'a>(
     Ok(&mut tensor.storage_mut::<CpuStorage>(op, name)?.0)
 }
 
-/// The elements of an `i32` tensor, without gaps.
+/// The elements of an `i32` tensor.
 pub(crate) fn integers<'a>(
     op: &'static str,
     operand: &'static str,
     tensor: &'a Tensor,
     name: &str,
 ) -> Result<&'a [i32]> {
-    kernels_backend::check::dtype(op, operand, tensor, DType::I32)?;
-    let words = &tensor.storage::<CpuStorage>(op, name)?.0;
-    Ok(bytemuck::cast_slice(&words[..tensor.shape().elements()]))
+    without_gaps(op, operand, tensor, DType::I32, name)
 }
 
-/// The levels of a `u8` tensor, without gaps.
+/// The elements of a `u8` tensor.
 pub(crate) fn levels<'a>(
     op: &'static str,
     operand: &'static str,
     tensor: &'a Tensor,
     name: &str,
 ) -> Result<&'a [u8]> {
-    kernels_backend::check::dtype(op, operand, tensor, DType::U8)?;
+    without_gaps(op, operand, tensor, DType::U8, name)
+}
+
+/// The elements of a tensor of a type whose rows do not lie apart, as `T`, which has the size of that type.
+fn without_gaps<'a, T: bytemuck::Pod>(
+    op: &'static str,
+    operand: &'static str,
+    tensor: &'a Tensor,
+    dtype: DType,
+    name: &str,
+) -> Result<&'a [T]> {
+    kernels_backend::check::dtype(op, operand, tensor, dtype)?;
     let words = &tensor.storage::<CpuStorage>(op, name)?.0;
     Ok(&bytemuck::cast_slice(words)[..tensor.shape().elements()])
 }
