@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use super::{Lanes, keys::Keys};
 use crate::{
     gemm::{Float, Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
-    math::exp2,
+    math::{exp2, exp2_coarse},
     simd::{Simd, TILE_VECTORS},
 };
 
@@ -116,6 +116,12 @@ impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
         if P::NUMBERS == 1 { scores } else { s.mul(scores, s.splat(self.score_factor)) }
     }
 
+    /// As exact as the product that takes it.
+    #[inline(always)]
+    fn exponential(s: S, x: S::Vector) -> S::Vector {
+        if P::NUMBERS == 1 { exp2(s, x) } else { exp2_coarse(s, x) }
+    }
+
     /// Scores become exponentials of their distance to the maximum, in words of [`Product::NUMBERS`] keys from the first
     /// row on; what was summed so far is rescaled.
     #[inline(always)]
@@ -138,7 +144,7 @@ impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
                     if key < keys {
                         let score = s.load_slice(&scores[key * S::TILE_COLUMNS + i * S::LANES..]);
                         // Not fused: the largest must become 2⁰ exactly, however large it is.
-                        *p = exp2(s, s.sub(self.scaled(score), maxima[i]));
+                        *p = Self::exponential(s, s.sub(self.scaled(score), maxima[i]));
                         sums[i] = s.add(sums[i], *p);
                     }
                 }

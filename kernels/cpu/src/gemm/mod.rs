@@ -38,6 +38,9 @@ use crate::{
 /// 512 KiB while the task goes from panel to panel.
 const TASK_BYTES: usize = 256 << 10;
 
+/// The most tiles of a task along the rows.
+const TASK_TILES: usize = 16;
+
 /// Panels of a task. Three times as many gained 2 % on one thread, as x is read less often; smaller tasks keep
 /// several threads busy to the end.
 const TASK_PANELS: usize = 16;
@@ -106,16 +109,22 @@ impl<S: Simd> Job<'_, S> {
         let tiles_per_run = rows.div_ceil(P::TILE_ROWS);
         let (tiles, panels) = (runs * tiles_per_run, self.packed.panels());
         let tile_bytes = P::TILE_ROWS * dims.width * size_of::<f32>();
-        let task_tiles = (TASK_BYTES / tile_bytes).clamp(2, 16);
+        let task_tiles = (TASK_BYTES / tile_bytes).clamp(2, TASK_TILES);
         let groups = panels.div_ceil(TASK_PANELS);
         context.threads.for_each(tiles.div_ceil(task_tiles) * groups, |task| {
             let (block, group) = (task / groups, task % groups);
+            let block = block * task_tiles..tiles.min((block + 1) * task_tiles);
+            // Where each tile starts, and its height: found once, not for every panel.
+            let mut places = [(0, 0); TASK_TILES];
+            for (place, tile) in places.iter_mut().zip(block.clone()) {
+                let (run, within) = (tile / tiles_per_run, tile % tiles_per_run);
+                let (start, count) = balanced(rows, tiles_per_run, within);
+                *place = (run * rows + start, count);
+            }
             let mut values = [0.0; MAX_TILE_ROWS * MAX_TILE_COLUMNS];
             for panel in group * TASK_PANELS..panels.min((group + 1) * TASK_PANELS) {
-                for tile in block * task_tiles..tiles.min((block + 1) * task_tiles) {
-                    let (run, within) = (tile / tiles_per_run, tile % tiles_per_run);
-                    let (start, count) = balanced(rows, tiles_per_run, within);
-                    self.tile::<P>(run * rows + start, panel, &mut values[..count * S::TILE_COLUMNS]);
+                for &(row, count) in &places[..block.len()] {
+                    self.tile::<P>(row, panel, &mut values[..count * S::TILE_COLUMNS]);
                 }
             }
         });
@@ -151,16 +160,12 @@ impl<S: Simd> Job<'_, S> {
         let first = panel * S::TILE_COLUMNS;
         let columns = first..self.packed.out_features().min(first + S::TILE_COLUMNS);
         if let Some(pre_activation) = &self.pre_activation {
-            for (r, values) in values.chunks_exact(S::TILE_COLUMNS).enumerate() {
-                // SAFETY: every row of every panel is written by one tile.
-                unsafe { pre_activation.put(self.simd, row + r, columns.clone(), values, Write::Replace) };
-            }
+            // SAFETY: every row of every panel is written by one tile.
+            unsafe { pre_activation.put(self.simd, row, columns.clone(), values, Write::Replace) };
         }
         activation::apply(self.simd, self.activation, values);
-        for (r, values) in values.chunks_exact(S::TILE_COLUMNS).enumerate() {
-            // SAFETY: every row of every panel is written by one tile.
-            unsafe { self.y.put(self.simd, row + r, columns.clone(), values, self.write) };
-        }
+        // SAFETY: every row of every panel is written by one tile.
+        unsafe { self.y.put(self.simd, row, columns, values, self.write) };
     }
 }
 
@@ -233,23 +238,39 @@ impl<'a> Destination<'a> {
         Ok(Self::Heads { parts: Parts::new(floats_mut(op, operand, y.tensor, name)?), strides, tokens })
     }
 
-    /// Writes or adds the first numbers of `values` to some columns of the `row`-th row seen.
+    /// Writes or adds the rows of a tile to some columns of as many rows, from the `row`-th seen on.
     ///
     /// # Safety
-    /// - Nobody else reads or writes these columns of this row meanwhile.
+    /// - Nobody else reads or writes these columns of these rows meanwhile.
     #[inline(always)]
     unsafe fn put<S: Simd>(&self, s: S, row: usize, columns: Range<usize>, values: &[f32], write: Write) {
-        let values = &values[..columns.len()];
         match self {
-            // SAFETY: by this function's contract.
-            Self::Rows(rows) => unsafe { rows.put(s, row, columns, values, write) },
+            Self::Rows(rows) => {
+                for (r, values) in values.chunks_exact(S::TILE_COLUMNS).enumerate() {
+                    let values = &values[..columns.len()];
+                    // SAFETY: by this function's contract.
+                    unsafe { rows.put(s, row + r, columns.clone(), values, write) };
+                }
+            }
             Self::Heads { parts, strides, tokens } => {
-                let first = columns.start;
-                strides.pieces(row / tokens, row % tokens, columns, |at, piece| {
-                    let values = &values[piece.start - first..piece.end - first];
-                    // SAFETY: by this function's contract; different columns lie in different words.
-                    put(s, unsafe { parts.part(at..at + values.len()) }, values, write);
-                });
+                let mut row = row;
+                let mut values = values;
+                while !values.is_empty() {
+                    // A tile may go on in the next sample.
+                    let (sample, token) = (row / tokens, row % tokens);
+                    let count = (tokens - token).min(values.len() / S::TILE_COLUMNS);
+                    let (here, rest) = values.split_at(count * S::TILE_COLUMNS);
+                    strides.pieces(sample, token, columns.clone(), |at, piece| {
+                        let piece = piece.start - columns.start..piece.end - columns.start;
+                        for (r, values) in here.chunks_exact(S::TILE_COLUMNS).enumerate() {
+                            let at = at + r * strides.token;
+                            // SAFETY: by this function's contract; different columns lie in different words.
+                            let to = unsafe { parts.part(at..at + piece.len()) };
+                            put(s, to, &values[piece.clone()], write);
+                        }
+                    });
+                    (row, values) = (row + count, rest);
+                }
             }
         }
     }

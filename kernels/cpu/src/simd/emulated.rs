@@ -16,6 +16,11 @@ macro_rules! emulated {
                 self
             }
 
+            fn max(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+                let (a, b): ([f32; $lanes], [f32; $lanes]) = (pulp::cast(a), pulp::cast(b));
+                pulp::cast::<[f32; $lanes], _>(std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] }))
+            }
+
             fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self> {
                 let (a, b): ([u32; $lanes], [u32; $lanes]) = (pulp::cast(a), pulp::cast(b));
                 pulp::cast::<[i32; $lanes], _>(std::array::from_fn(|i| adjacent(a[i], b[i])))
@@ -40,6 +45,10 @@ impl Token for EmulatedDot {
 
     fn pulp(self) -> pulp::Scalar512b {
         pulp::Scalar512b
+    }
+
+    fn max(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        Token::max(self.pulp(), a, b)
     }
 
     fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self> {

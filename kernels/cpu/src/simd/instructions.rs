@@ -77,7 +77,7 @@ impl<T: Token, const TILE_ROWS: usize> Simd for Instructions<T, TILE_ROWS> {
 
     #[inline(always)]
     fn max(self, a: F32s<T>, b: F32s<T>) -> F32s<T> {
-        self.0.pulp().max_f32s(a, b)
+        self.0.max(a, b)
     }
 
     #[inline(always)]

@@ -82,7 +82,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// a·b + c, fused where the instruction set can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
 
-    /// The larger of both; unspecified which one if either is NaN.
+    /// The larger of both; b if either is NaN.
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 
     /// `yes` where a < b, else `no`; NaN is not less than anything.

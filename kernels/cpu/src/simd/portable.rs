@@ -68,7 +68,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn max(self, a: f32x4, b: f32x4) -> f32x4 {
-        a.fast_max(b)
+        a.simd_gt(b).select(a, b)
     }
 
     #[inline(always)]

@@ -29,6 +29,12 @@ pub(crate) trait Token: Copy + Send + Sync + 'static {
         pulp::Simd::vectorize(self.pulp(), Body(f))
     }
 
+    /// As [`super::Simd::max`], which x86-64 has.
+    #[inline(always)]
+    fn max(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
+        pulp::Simd::max_f32s(self.pulp(), a, b)
+    }
+
     /// In each 32-bit lane, the product of the lower plus that of the upper 16 bits, all signed.
     fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self>;
 
