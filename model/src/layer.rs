@@ -114,12 +114,12 @@ impl LayerSlots {
         [batch, tokens]: [usize; 2],
         dtypes: DTypes,
     ) -> Result<LayerScratch<'_>> {
-        let DTypes { activations, linear_inputs } = dtypes;
+        let DTypes { linear_inputs, attention_inputs, .. } = dtypes;
         let VideoMAEConfig { hidden_size, num_attention_heads, intermediate_size, .. } = *config;
         let heads = Layout::Heads { num_heads: num_attention_heads };
         Ok(LayerScratch {
             normed: self.normed.rows(stream, [batch, tokens, hidden_size], linear_inputs)?,
-            qkv: self.qkv.prepare(stream, [batch, tokens, 3 * hidden_size], activations, heads)?,
+            qkv: self.qkv.prepare(stream, [batch, tokens, 3 * hidden_size], attention_inputs, heads)?,
             context: self.context.rows(stream, [batch, tokens, hidden_size], linear_inputs)?,
             intermediate: self.intermediate.rows(
                 stream,

@@ -19,10 +19,12 @@ pub(crate) struct Packer<'l> {
 /// Element types that suit a precision of linear layers; the backend's choice.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DTypes {
-    /// Of all that floats, but for the next
+    /// Of all that floats, but for the next two
     pub activations: DType,
     /// Of what only linear layers read
     pub linear_inputs: DType,
+    /// Of queries, keys and values
+    pub attention_inputs: DType,
 }
 
 /// One block of a fused linear layer.
@@ -37,8 +39,11 @@ pub(crate) struct Block<'n> {
 impl<'l> Packer<'l> {
     /// A packer of linear layers in the precision `format`.
     pub(crate) fn new(scope: Scope<'l>, backend: &'l dyn Backend, format: WeightFormat) -> Self {
-        let dtypes =
-            DTypes { activations: backend.activations(format), linear_inputs: backend.linear_inputs(format) };
+        let dtypes = DTypes {
+            activations: backend.activations(format),
+            linear_inputs: backend.linear_inputs(format),
+            attention_inputs: backend.attention_inputs(format),
+        };
         Self { scope, backend, format, dtypes }
     }
 

@@ -21,6 +21,13 @@ pub trait Backend: Send + Sync {
         self.activations(format)
     }
 
+    /// The element type of queries, keys and values between linear layers of this precision, which attention alone reads.
+    /// It is less than that of activations only where attention would round them anyway
+    /// ([`crate::AttentionOptions::precision`]).
+    fn attention_inputs(&self, format: WeightFormat) -> DType {
+        self.activations(format)
+    }
+
     /// Copies norm weights, position tables and the like; complete on return. Keeps the element type.
     ///
     /// # Errors

@@ -262,6 +262,10 @@ impl Backend for Intercepted {
         self.inner.linear_inputs(format)
     }
 
+    fn attention_inputs(&self, format: WeightFormat) -> DType {
+        self.inner.attention_inputs(format)
+    }
+
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {
         self.inner.upload(data)
     }

@@ -37,14 +37,14 @@ impl<S: Simd> CpuBackend<S> {
             return Err(Error::unsupported(&self.name, format!("a tensor of {dtype}"), instead));
         }
         if let Layout::Heads { num_heads } = layout
-            && (dtype != DType::F32
+            && (!dtype.is_float()
                 || shape.len() != 3
                 || num_heads == 0
                 || !shape[2].is_multiple_of(3 * num_heads))
         {
             return Err(Error::Shape {
                 op: "alloc",
-                expected: format!("f32 of shape (B, N, 3·D) with D a multiple of {num_heads} heads"),
+                expected: format!("floats of shape (B, N, 3·D) with D a multiple of {num_heads} heads"),
                 found: format!("{shape} {dtype}"),
             });
         }
@@ -82,6 +82,11 @@ impl<S: Simd> Backend for CpuBackend<S> {
 
     fn linear_inputs(&self, format: WeightFormat) -> DType {
         if format == WeightFormat::Bf16 { DType::Bf16 } else { DType::F32 }
+    }
+
+    fn attention_inputs(&self, format: WeightFormat) -> DType {
+        // Where bf16 has no product, it would be widened again.
+        if S::HAS_DOT && format.attention() == DType::Bf16 { DType::Bf16 } else { DType::F32 }
     }
 
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {

@@ -32,14 +32,15 @@
 //! - Nothing is allocated once the largest shapes have been seen. Call ops inside
 //!   [`kernels_backend::enter`], so that the thread pool is entered once.
 //! - NaN and infinities go where IEEE arithmetic takes them. Denormal numbers are computed with; only
-//!   exponentials below 2⁻¹²⁵ become zero.
+//!   exponentials below 2⁻¹²⁶ lose their digits or become zero.
 //!
 //! Pitfalls: packed weights belong to one instruction set, tensors to all of this crate. Tensors are `f32`, or
-//! `i32` for indices, whatever the precision of the layers between them; weights of any type of file are brought to
+//! `i32` for indices, whatever the precision of the layers between them (but for what only they and attention read); weights of any type of file are brought to
 //! the precision they are packed in. int8 takes 16 bits a weight where the processor has no instruction for bytes
 //! (VNNI). This backend does not train.
 
 mod backend;
+mod heads;
 mod isa;
 mod memory;
 mod operand;

@@ -136,7 +136,7 @@ impl OperandRow<'_> {
 
 /// `to = [to +] values` in bf16. There may be one more place than values, which becomes zero.
 #[inline(always)]
-fn round(values: &[f32], to: &mut [u16], write: Write) {
+pub(crate) fn round(values: &[f32], to: &mut [u16], write: Write) {
     let (to, rest) = to.split_at_mut(values.len());
     match write {
         Write::Replace => to.iter_mut().zip(values).for_each(|(to, &x)| *to = bf16_code(x) as u16),

@@ -257,58 +257,6 @@ fn in_rows(op: &'static str, operand: &'static str, tensor: &Tensor) -> Result<(
     })
 }
 
-/// Where q, k and v of each head lie.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HeadStrides {
-    num_heads: usize,
-    head_dim: usize,
-    tokens: usize,
-    /// Words between two tokens of a head.
-    pub(crate) token: usize,
-    by_head: bool,
-}
-
-impl HeadStrides {
-    /// For a tensor of shape `(B, N, 3·D)`, in either layout.
-    pub(crate) fn new(tensor: &Tensor, num_heads: usize) -> Self {
-        let (tokens, width) = (tensor.shape()[1], tensor.shape()[2]);
-        let head_dim = width / 3 / num_heads;
-        let by_head = tensor.layout() != Layout::Rows;
-        let token = if by_head { head_dim } else { row_stride(width, tensor.dtype()) };
-        Self { num_heads, head_dim, tokens, token, by_head }
-    }
-
-    /// The first word of q (0), k (1) or v (2) of a head; the tokens follow, [`HeadStrides::token`] apart.
-    #[inline(always)]
-    pub(crate) fn start(&self, sample: usize, which: usize, head: usize) -> usize {
-        let Self { num_heads, head_dim, tokens, token, by_head } = *self;
-        if by_head {
-            ((sample * 3 + which) * num_heads + head) * tokens * head_dim
-        } else {
-            sample * tokens * token + (which * num_heads + head) * head_dim
-        }
-    }
-
-    /// Calls `piece(where it lies, its columns)` for each head that columns `columns` of a token touch.
-    #[inline(always)]
-    pub(crate) fn pieces(
-        &self,
-        sample: usize,
-        token: usize,
-        columns: Range<usize>,
-        mut piece: impl FnMut(usize, Range<usize>),
-    ) {
-        let mut column = columns.start;
-        while column < columns.end {
-            let (block, within) = (column / self.head_dim, column % self.head_dim);
-            let end = columns.end.min(column + self.head_dim - within);
-            let start = self.start(sample, block / self.num_heads, block % self.num_heads);
-            piece(start + token * self.token + within, column..end);
-            column = end;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,12 @@
 //! Between host and tensors: `write`, `read`, `cast`.
 
-use kernels_backend::{DType, Error, Layout, Result, Rows, RowsMut, Tensor, View, check};
+use kernels_backend::{DType, Error, Layout, Result, Rows, RowsMut, Tensor, View, Write, check};
 
 use crate::{
+    heads::{HeadStrides, HeadsMut, widened},
     operand::OperandMut,
-    storage::{HeadStrides, Matrix, RowShape, floats, floats_mut, integers, levels},
+    simd::Portable,
+    storage::{Matrix, RowShape, floats, floats_mut, integers, levels},
     threads::Threads,
 };
 
@@ -52,13 +54,13 @@ fn write_pairs(threads: &Threads, name: &str, src: &View<'_>, dst: &mut Tensor) 
 }
 
 fn write_heads(name: &str, src: &View<'_>, dst: &mut Tensor, num_heads: usize) -> Result<()> {
-    let strides = HeadStrides::new(dst, num_heads);
     let [batch, tokens, width] = [dst.shape()[0], dst.shape()[1], dst.shape()[2]];
-    let words = floats_mut("write", "destination", dst, name)?;
+    let heads = HeadsMut::new("write", "destination", dst, num_heads, name)?;
+    let mut values = vec![0.0; width];
     for row in 0..batch * tokens {
-        strides.pieces(row / tokens, row % tokens, 0..width, |at, columns| {
-            src.read_f32(row * width + columns.start, &mut words[at..at + columns.len()]);
-        });
+        src.read_f32(row * width, &mut values);
+        // SAFETY: one row at a time, and `dst` is borrowed exclusively.
+        unsafe { heads.put(Portable, row, 0..width, &values, width, Write::Replace) };
     }
     Ok(())
 }
@@ -84,6 +86,16 @@ pub(crate) fn read(name: &str, src: &Tensor, dst: &mut [f32]) -> Result<()> {
         dst.iter_mut().zip(levels).for_each(|(d, &level)| *d = level.into());
         return Ok(());
     }
+    if let Layout::Heads { num_heads } = src.layout() {
+        let (numbers, strides) = (widened(OP, "source", src, name)?, HeadStrides::new(src, num_heads));
+        let (tokens, width) = (src.shape()[1], src.shape()[2]);
+        for (row, out) in dst.chunks_exact_mut(width.max(1)).enumerate() {
+            strides.pieces(row / tokens, row % tokens, 0..width, |at, columns| {
+                out[columns.clone()].copy_from_slice(&numbers[at..at + columns.len()]);
+            });
+        }
+        return Ok(());
+    }
     if src.dtype() == DType::Bf16 {
         let rows = Rows::from(src);
         let (pairs, width) = (Matrix::of_pairs(OP, "source", &rows, name)?, rows.dims.width);
@@ -93,16 +105,6 @@ pub(crate) fn read(name: &str, src: &Tensor, dst: &mut [f32]) -> Result<()> {
         return Ok(());
     }
     let words = floats(OP, "source", src, name)?;
-    if let Layout::Heads { num_heads } = src.layout() {
-        let strides = HeadStrides::new(src, num_heads);
-        let (tokens, width) = (src.shape()[1], src.shape()[2]);
-        for (row, out) in dst.chunks_exact_mut(width.max(1)).enumerate() {
-            strides.pieces(row / tokens, row % tokens, 0..width, |at, columns| {
-                out[columns.clone()].copy_from_slice(&words[at..at + columns.len()]);
-            });
-        }
-        return Ok(());
-    }
     let shape = RowShape::of(src);
     for (i, out) in dst.chunks_exact_mut(shape.width.max(1)).enumerate() {
         out.copy_from_slice(&words[shape.row(i)]);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kernels_backend::{AttentionOptions, Backend, DType, Dropout, Layout};
+use kernels_backend::{AttentionOptions, Backend, DType, Dropout, Layout, WeightFormat};
 use proptest::prelude::*;
 
 use crate::{
@@ -20,6 +20,7 @@ struct Case {
     dims: [usize; 4],
     qkv: DType,
     context: DType,
+    probabilities: DType,
     by_head: bool,
     scale: f32,
     precision: DType,
@@ -27,8 +28,19 @@ struct Case {
 
 impl Case {
     fn f32(dims: [usize; 4], scale: f32) -> Self {
-        let (qkv, context, precision) = (DType::F32, DType::F32, DType::F32);
-        Self { dims, qkv, context, by_head: false, scale, precision }
+        let f32 = DType::F32;
+        Self { dims, qkv: f32, context: f32, probabilities: f32, by_head: false, scale, precision: f32 }
+    }
+
+    /// In the types that the backend asks for beside layers of bf16; the reference takes any.
+    fn as_asked(self, as_asked: bool, backend: &Arc<dyn Backend>) -> Self {
+        if !as_asked || backend.name() == reference().name() {
+            return self;
+        }
+        let format = WeightFormat::Bf16;
+        let (qkv, probabilities) = (backend.attention_inputs(format), backend.activations(format));
+        // A type of its own is for what a linear layer lays out by heads.
+        Self { qkv, probabilities, by_head: self.by_head || qkv != probabilities, ..self }
     }
 
     /// Context, then stats, then probabilities.
@@ -46,11 +58,16 @@ impl Case {
         s.attention(&qkv, &options, &mut context, Some(&mut stats)).unwrap();
         let mut result = values(s, &context);
         result.extend(values(s, &stats));
-        let mut probabilities = unset_in(s, [batch, num_heads, tokens, tokens], self.qkv);
+        let mut probabilities = unset_in(s, [batch, num_heads, tokens, tokens], self.probabilities);
         s.attention_probabilities(&qkv, &options, &mut probabilities).unwrap();
         result.extend(values(s, &probabilities));
         result
     }
+}
+
+/// Numbers of bf16, so that scores are exact and what is left is the rounding of probabilities.
+fn noise_in_bf16(seed: u64, len: usize) -> Vec<f32> {
+    noise(seed, len).into_iter().map(|x| half::bf16::from_f32(x).to_f32()).collect()
 }
 
 /// Any sizes, layout and types.
@@ -61,7 +78,7 @@ pub fn any_head_and_any_number_of_tokens_agree_with_the_reference(subject: &dyn 
         qkv in types(subject, Operand::Other), context in types(subject, Operand::Handed), seed in any::<u64>(),
     )| {
         let dims = [batch, tokens, num_heads, head_dim];
-        let case = Case { dims, qkv, context, by_head, scale, precision: DType::F32 };
+        let case = Case { qkv, context, probabilities: qkv, by_head, ..Case::f32(dims, scale) };
         let qkv_numbers = noise(seed, batch * tokens * 3 * num_heads * head_dim);
         agree_in(subject, coarsest(&[qkv, context]), "attention", tokens + head_dim, 1.0, &|backend| {
             case.run(backend, &qkv_numbers)
@@ -69,19 +86,20 @@ pub fn any_head_and_any_number_of_tokens_agree_with_the_reference(subject: &dyn 
     });
 }
 
-/// [`AttentionOptions::precision`] allows rounding and asks for no more of it than there is.
+/// [`AttentionOptions::precision`] allows rounding and asks for no more of it than there is. Queries, keys and values are
+/// f32, or of the type that the backend asks for.
 pub fn what_may_be_rounded_to_bf16_agrees_with_the_reference_within_that(subject: &dyn Subject) {
     proptest!(cases(subject.cases()), |(
         batch in 1..3usize, tokens in awkward(subject, 1), num_heads in 1..4usize,
         head_dim in proptest::sample::select(HEAD_DIMS), by_head in any::<bool>(), scale in -1.0f32..1.0,
-        context in types(subject, Operand::Handed), seed in any::<u64>(),
+        context in types(subject, Operand::Handed), as_asked in any::<bool>(), seed in any::<u64>(),
     )| {
         let dims = [batch, tokens, num_heads, head_dim];
-        let case = Case { dims, qkv: DType::F32, context, by_head, scale, precision: DType::Bf16 };
-        // Numbers of bf16, so that scores are exact and what is left is the rounding of probabilities.
-        let mut qkv = noise(seed, batch * tokens * 3 * num_heads * head_dim);
-        qkv.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());
-        agree_in(subject, DType::Bf16, "attention", tokens + head_dim, 1.0, &|backend| case.run(backend, &qkv));
+        let case = Case { context, by_head, precision: DType::Bf16, ..Case::f32(dims, scale) };
+        let qkv = noise_in_bf16(seed, batch * tokens * 3 * num_heads * head_dim);
+        agree_in(subject, DType::Bf16, "attention", tokens + head_dim, 1.0, &|backend| {
+            case.as_asked(as_asked, backend).run(backend, &qkv)
+        });
     });
 }
 
@@ -103,17 +121,15 @@ pub fn large_scores_do_not_overflow(subject: &dyn Subject) {
 /// In queries, keys and values, at the ends of blocks and within.
 pub fn nan_infinite_and_overflowing_scores_give_what_the_reference_gives(subject: &dyn Subject) {
     let (tokens, head_dim) = (211, 8);
-    let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX];
-    let dtypes = [DType::F32, DType::Bf16];
-    let dtypes = dtypes.into_iter().filter(|&t| t == DType::F32 || subject.takes(Operand::Other, t));
-    for (dtype, special) in dtypes.flat_map(|dtype| specials.map(|special| (dtype, special))) {
-        let case = Case { qkv: dtype, context: dtype, ..Case::f32([1, tokens, 1, head_dim], 0.5) };
+    let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, half::bf16::MAX.to_f32()];
+    for (dtype, special) in [DType::F32, DType::Bf16].into_iter().flat_map(|t| specials.map(|x| (t, x))) {
+        let case = Case { precision: dtype, ..Case::f32([1, tokens, 1, head_dim], 0.5) };
         for (token, part) in [(0, 0), (5, 1), (200, 1), (7, 2), (210, 2)] {
-            let mut qkv = noise(4, tokens * 3 * head_dim);
+            let mut qkv = noise_in_bf16(4, tokens * 3 * head_dim);
             qkv[(token * 3 + part) * head_dim + 2] = special;
             let what = format!("{special} in part {part} of token {token}");
             agree_in(subject, dtype, &what, tokens, 1.0, &|backend| {
-                let mut result = case.run(backend, &qkv);
+                let mut result = case.as_asked(dtype == DType::Bf16, backend).run(backend, &qkv);
                 // Sums that overflow differ in when they do, so only finite numbers and the rest are told apart.
                 result.iter_mut().filter(|x| !x.is_finite() || x.abs() > 1e3).for_each(|x| *x = f32::NAN);
                 result

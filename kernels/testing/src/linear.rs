@@ -79,7 +79,7 @@ pub fn ranges_of_rows_are_read_and_written_in_place(subject: &dyn Subject) {
 pub fn queries_keys_and_values_are_laid_out_by_head(subject: &dyn Subject) {
     proptest!(cases(subject.cases()), |(
         batch in 1..3usize, tokens in awkward(subject, 0), num_heads in 1..4usize, head_dim in awkward(subject, 1),
-        accumulate in any::<bool>(), dtype in types(subject, Operand::Other), seed in any::<u64>(),
+        accumulate in any::<bool>(), dtype in types(subject, Operand::ByHeads), seed in any::<u64>(),
     )| {
         let width = 20;
         let outputs = 3 * num_heads * head_dim;

@@ -36,6 +36,8 @@ pub enum Operand {
     LinearInput(WeightFormat),
     /// What may become such an input: outputs of linear layers, layer norm and attention, and both sides of a cast.
     Handed,
+    /// Queries, keys and values laid out by heads, as a linear layer writes them.
+    ByHeads,
     /// Any other that is made of floats.
     Other,
 }

@@ -5,8 +5,8 @@
 //! packed operand of Oᵀ += Vᵀ·Pᵀ. Keys come in blocks; the softmax is kept up to date from block to block
 //! (Milakov and Gimelshein, arXiv:1805.02867), so a block of scores never leaves the first-level cache.
 //!
-//! Where a processor has dot products of bf16 and the caller allows it, queries, keys, values and exponentials are
-//! rounded to bf16 before they are multiplied; scores, maxima and sums are f32 in any case.
+//! Where a processor has dot products of bf16, queries, keys and values may be bf16; exponentials are then rounded to it
+//! too before they are multiplied. Scores, maxima and sums are f32 in any case.
 
 mod keys;
 mod probabilities;
@@ -18,12 +18,13 @@ use self::{
     keys::Keys,
     softmax::{Group, KEY_BLOCK},
 };
-pub(crate) use self::{keys::NarrowKeys, probabilities::attention_probabilities};
+pub(crate) use self::{keys::PairedValues, probabilities::attention_probabilities};
 use crate::{
-    gemm::{Bf16, F32, Float},
+    gemm::{Bf16, F32, Float, Product},
+    heads::HeadStrides,
     operand::OperandMut,
     simd::{Simd, TILE_VECTORS},
-    storage::{HeadStrides, MatrixMut, floats},
+    storage::{CpuStorage, MatrixMut, floats},
     stream::Context,
     threads::Threads,
 };
@@ -36,13 +37,13 @@ const GROUPS: usize = 4;
 pub(crate) struct Scratch {
     /// What each thread needs: queries, scores and sums of one task.
     threads: Vec<Vec<f32>>,
-    keys: NarrowKeys,
+    values: PairedValues,
 }
 
 impl Scratch {
     /// No memory yet.
     pub(crate) fn new(threads: &Threads) -> Self {
-        Self { threads: vec![Vec::new(); threads.count()], keys: NarrowKeys::default() }
+        Self { threads: vec![Vec::new(); threads.count()], values: PairedValues::default() }
     }
 }
 
@@ -58,25 +59,39 @@ pub(crate) fn attention<S: Simd>(
     const OP: &str = "attention";
     let dims = check::attention(OP, qkv, options, Some(output), stats.as_deref())?;
     refuse_dropout(context.name, options)?;
+    let narrow = qkv.dtype() == DType::Bf16;
+    if narrow && !(S::HAS_DOT && options.precision == DType::Bf16) {
+        let what = format!("attention of bf16 in {}", options.precision);
+        return Err(Error::unsupported(context.name, what, "queries, keys and values in f32"));
+    }
+    let words = if narrow {
+        &qkv.storage::<CpuStorage>(OP, context.name)?.0
+    } else {
+        floats(OP, "qkv", qkv, context.name)?
+    };
     let job = Job {
         simd: context.simd,
         dims,
         scale: options.scale,
-        words: floats(OP, "qkv", qkv, context.name)?,
+        words,
         strides: HeadStrides::new(qkv, dims.num_heads),
         output: OperandMut::new(OP, "context", output.into(), context.name)?,
         stats: stats.map(|stats| MatrixMut::new(OP, "stats", stats.into(), context.name)).transpose()?,
     };
-    let narrow = S::HAS_DOT && options.precision == DType::Bf16;
     if narrow {
-        let keys = scratch.keys.narrow(context, job.words, &job.strides, dims)?;
-        job.run::<Bf16>(context.threads, &mut scratch.threads, &|head| keys.head(head));
+        let paired = scratch.values.pair(context, bytemuck::cast_slice(words), &job.strides, dims)?;
+        let size = dims.tokens.div_ceil(2) * dims.head_dim;
+        job.run::<Bf16>(context.threads, &mut scratch.threads, &|head| Keys {
+            k: job.head::<Bf16>(1, head),
+            k_stride: job.stride::<Bf16>(),
+            v: &paired[head * size..(head + 1) * size],
+            v_stride: dims.head_dim,
+        });
     } else {
-        let keys = |head: usize| {
-            let [k, v] = [1, 2].map(|which| job.head(which, head));
-            Keys { k, k_stride: job.strides.token, v, v_stride: job.strides.token }
-        };
-        job.run::<F32>(context.threads, &mut scratch.threads, &keys);
+        job.run::<F32>(context.threads, &mut scratch.threads, &|head| {
+            let [k, v] = [1, 2].map(|which| job.head::<F32>(which, head));
+            Keys { k, k_stride: job.stride::<F32>(), v, v_stride: job.stride::<F32>() }
+        });
     }
     Ok(())
 }
@@ -102,10 +117,15 @@ struct Job<'a, S> {
 }
 
 impl<'a, S: Simd> Job<'a, S> {
-    /// From the first q (0), k (1) or v (2) of a head on; heads are counted over all samples.
-    fn head(&self, which: usize, head: usize) -> &'a [f32] {
+    /// The words from the first q (0), k (1) or v (2) of a head on; heads are counted over all samples.
+    fn head<P: Product<S>>(&self, which: usize, head: usize) -> &'a [f32] {
         let num_heads = self.dims.num_heads;
-        &self.words[self.strides.start(head / num_heads, which, head % num_heads)..]
+        &self.words[self.strides.start(head / num_heads, which, head % num_heads) / P::NUMBERS..]
+    }
+
+    /// Words between two tokens.
+    fn stride<P: Product<S>>(&self) -> usize {
+        self.strides.token / P::NUMBERS
     }
 
     fn group<'w, P: Float<S>>(&self, words: &'w mut [f32]) -> Group<'w, S, P> {
@@ -146,7 +166,7 @@ impl<'a, S: Simd> Job<'a, S> {
         let starts = || queries.clone().step_by(S::TILE_COLUMNS);
         let count = |start: usize| S::TILE_COLUMNS.min(queries.end - start);
         let size = Group::<S, P>::words(head_dim);
-        let (q, stride) = (self.head(0, head), self.strides.token);
+        let (q, stride) = (self.head::<P>(0, head), self.stride::<P>());
         for (start, words) in starts().zip(groups.chunks_exact_mut(size)) {
             self.group::<P>(words).load(&q[start * stride..], stride, count(start));
         }

@@ -4,8 +4,9 @@ use kernels_backend::{AttentionOptions, Result, Tensor, check};
 
 use super::refuse_dropout;
 use crate::{
+    heads::{HeadStrides, widened},
     simd::Simd,
-    storage::{HeadStrides, RowShape, floats, floats_mut},
+    storage::{RowShape, floats_mut},
     stream::Context,
     threads::Parts,
 };
@@ -22,7 +23,7 @@ pub(crate) fn attention_probabilities<S: Simd>(
     let (tokens, num_heads) = (dims.tokens, dims.num_heads);
     check::shape(OP, "probabilities", probabilities, &[dims.batch, num_heads, tokens, tokens])?;
     refuse_dropout(context.name, options)?;
-    let words = floats(OP, "qkv", qkv, context.name)?;
+    let words = widened(OP, "qkv", qkv, context.name)?;
     let strides = HeadStrides::new(qkv, num_heads);
     let count = RowShape::of(probabilities).words();
     let out = Parts::new(&mut floats_mut(OP, "probabilities", probabilities, context.name)?[..count]);

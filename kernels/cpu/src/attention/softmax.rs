@@ -54,15 +54,13 @@ impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
         self.head_dim.div_ceil(P::NUMBERS)
     }
 
-    /// Takes `count` queries, `stride` numbers apart, and forgets all keys.
+    /// Takes `count` queries, `stride` words apart, and forgets all keys.
     pub(super) fn load(&mut self, q: &[f32], stride: usize, count: usize) {
         self.queries.fill(0.0);
         for lane in 0..count {
-            let query = &q[lane * stride..][..self.head_dim];
-            let rows = self.queries.chunks_exact_mut(S::TILE_COLUMNS);
-            for (row, numbers) in rows.zip(query.chunks(P::NUMBERS)) {
-                row[lane] =
-                    P::word(std::array::from_fn(|i| numbers.get(i).map_or(0.0, |x| x * self.query_factor)));
+            let query = &q[lane * stride..][..self.depth()];
+            for (row, &word) in self.queries.chunks_exact_mut(S::TILE_COLUMNS).zip(query) {
+                row[lane] = P::scale(word, self.query_factor);
             }
         }
         self.output.fill(0.0);

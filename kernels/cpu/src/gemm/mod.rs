@@ -27,11 +27,11 @@ pub(crate) use self::{
 };
 use crate::{
     activation,
-    operand::{OperandMut, put},
+    heads::HeadsMut,
+    operand::OperandMut,
     simd::{MAX_TILE_COLUMNS, MAX_TILE_ROWS, Simd, TILE_VECTORS},
-    storage::{HeadStrides, Matrix, floats_mut},
+    storage::Matrix,
     stream::Context,
-    threads::Parts,
 };
 
 /// Bytes of x that the tiles of one task read: with a panel of weights they stay in a second-level cache of
@@ -226,7 +226,7 @@ impl<S: Simd, P: Product<S>> RowKernel<S> for BiasedTile<'_, P> {
 /// Where a linear layer writes.
 enum Destination<'a> {
     Rows(OperandMut<'a>),
-    Heads { parts: Parts<'a, f32>, strides: HeadStrides, tokens: usize },
+    Heads(HeadsMut<'a>),
 }
 
 impl<'a> Destination<'a> {
@@ -234,8 +234,7 @@ impl<'a> Destination<'a> {
         let Layout::Heads { num_heads } = y.tensor.layout() else {
             return Ok(Self::Rows(OperandMut::new(op, operand, y, name)?));
         };
-        let (strides, tokens) = (HeadStrides::new(y.tensor, num_heads), y.dims.rows);
-        Ok(Self::Heads { parts: Parts::new(floats_mut(op, operand, y.tensor, name)?), strides, tokens })
+        Ok(Self::Heads(HeadsMut::new(op, operand, y.tensor, num_heads, name)?))
     }
 
     /// Writes or adds the rows of a tile to some columns of as many rows, from the `row`-th seen on.
@@ -252,26 +251,8 @@ impl<'a> Destination<'a> {
                     unsafe { rows.put(s, row + r, columns.clone(), values, write) };
                 }
             }
-            Self::Heads { parts, strides, tokens } => {
-                let mut row = row;
-                let mut values = values;
-                while !values.is_empty() {
-                    // A tile may go on in the next sample.
-                    let (sample, token) = (row / tokens, row % tokens);
-                    let count = (tokens - token).min(values.len() / S::TILE_COLUMNS);
-                    let (here, rest) = values.split_at(count * S::TILE_COLUMNS);
-                    strides.pieces(sample, token, columns.clone(), |at, piece| {
-                        let piece = piece.start - columns.start..piece.end - columns.start;
-                        for (r, values) in here.chunks_exact(S::TILE_COLUMNS).enumerate() {
-                            let at = at + r * strides.token;
-                            // SAFETY: by this function's contract; different columns lie in different words.
-                            let to = unsafe { parts.part(at..at + piece.len()) };
-                            put(s, to, &values[piece.clone()], write);
-                        }
-                    });
-                    (row, values) = (row + count, rest);
-                }
-            }
+            // SAFETY: by this function's contract.
+            Self::Heads(heads) => unsafe { heads.put(s, row, columns, values, S::TILE_COLUMNS, write) },
         }
     }
 }

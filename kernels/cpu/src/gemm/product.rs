@@ -28,10 +28,10 @@ pub(crate) trait Product<S: Simd>: 'static {
 
 /// A precision of floats, which need no scales.
 pub(crate) trait Float<S: Simd>: Product<S> {
-    /// The word of [`Product::NUMBERS`] numbers; the second is used where a word holds two.
-    fn word(numbers: [f32; 2]) -> f32;
+    /// The numbers of a word times a factor, which is one or its negative where a product would have to be rounded.
+    fn scale(word: f32, factor: f32) -> f32;
 
-    /// As [`Float::word`], lane by lane.
+    /// The words of [`Product::NUMBERS`] numbers; the second is used where a word holds two.
     fn words(s: S, numbers: [S::Vector; 2]) -> S::Vector;
 }
 
@@ -40,8 +40,8 @@ pub(crate) struct F32;
 
 impl<S: Simd> Float<S> for F32 {
     #[inline(always)]
-    fn word([number, _]: [f32; 2]) -> f32 {
-        number
+    fn scale(word: f32, factor: f32) -> f32 {
+        word * factor
     }
 
     #[inline(always)]
@@ -87,8 +87,9 @@ impl<S: Simd> Product<S> for Bf16 {
 
 impl<S: Simd> Float<S> for Bf16 {
     #[inline(always)]
-    fn word(numbers: [f32; 2]) -> f32 {
-        join(numbers.map(bf16_code))
+    fn scale(word: f32, factor: f32) -> f32 {
+        const SIGNS: u32 = 0x8000_8000;
+        f32::from_bits(if factor < 0.0 { word.to_bits() ^ SIGNS } else { word.to_bits() })
     }
 
     #[inline(always)]

@@ -61,7 +61,9 @@ impl Subject for Cpu {
     }
 
     fn takes(&self, operand: Operand, dtype: DType) -> bool {
-        dtype == DType::Bf16 && matches!(operand, Operand::Handed | Operand::LinearInput(WeightFormat::Bf16))
+        let own =
+            matches!(operand, Operand::Handed | Operand::ByHeads | Operand::LinearInput(WeightFormat::Bf16));
+        dtype == DType::Bf16 && own
     }
 
     fn sizes(&self) -> &[usize] {

@@ -1,4 +1,4 @@
-use kernels_backend::{Epilogue, LayerNorm, View};
+use kernels_backend::{AttentionOptions, Epilogue, LayerNorm, View};
 use kernels_testing::unset_in;
 
 use super::*;
@@ -22,5 +22,24 @@ fn what_fills_the_last_word_of_a_row_is_zero_whatever_was_there() {
         // √(3/2), the inverse deviation, rounded to bf16.
         let expected = -2.0 * 1.226_562_5;
         assert_eq!(values(s, &y), [expected], "{}", backend.name());
+    }
+}
+
+#[test]
+fn what_fills_the_last_word_of_a_vector_of_a_head_is_zero_whatever_was_there() {
+    for backend in BACKENDS.iter().filter(|b| b.attention_inputs(WeightFormat::Bf16) == DType::Bf16) {
+        let mut stream = Arc::clone(backend).stream().unwrap();
+        let s = &mut *stream;
+        let num_heads = 1;
+        let mut qkv = s.alloc([1, 2, 12].into(), DType::Bf16, Layout::Heads { num_heads }).unwrap();
+        s.write(&View::f32([1, 2, 12], &[f32::INFINITY; 24]).unwrap(), &mut qkv).unwrap();
+        s.resize(&mut qkv, [1, 2, 9].into()).unwrap();
+        let linear = packed(backend, WeightFormat::F32, [9, 1], &[0.5; 9], None);
+        let x = tensor(s, [1, 2, 1], &[1.0, 3.0]);
+        s.linear((&x).into(), &linear, Epilogue::none(), (&mut qkv).into()).unwrap();
+        let options = AttentionOptions { num_heads, scale: 0.0, dropout: None, precision: DType::Bf16 };
+        let mut context = unset(s, [1, 2, 3]);
+        s.attention(&qkv, &options, &mut context, None).unwrap();
+        assert_eq!(values(s, &context), [1.0; 6], "{}", backend.name());
     }
 }

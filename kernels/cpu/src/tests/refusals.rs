@@ -1,4 +1,4 @@
-use kernels_backend::{Epilogue, Error, LinearBlock, View};
+use kernels_backend::{AttentionOptions, Epilogue, Error, LinearBlock, View};
 use kernels_testing::typed;
 
 use super::*;
@@ -21,6 +21,15 @@ fn precisions_that_are_not_there_are_refused_with_a_way_out() {
         let linear = packed(backend, WeightFormat::F32, [2, 2], &[0.0; 4], None);
         let error = s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into()).unwrap_err();
         assert!(matches!(error, Error::DType { op: "linear", operand: "x", .. }), "{error}");
+        let (num_heads, precision) = (1, DType::F32);
+        let options = AttentionOptions { num_heads, scale: 1.0, dropout: None, precision };
+        let qkv = s.alloc([1, 1, 3].into(), DType::Bf16, Layout::Heads { num_heads }).unwrap();
+        let mut context = unset(s, [1, 1, 1]);
+        let message = s.attention(&qkv, &options, &mut context, None).unwrap_err().to_string();
+        assert!(
+            message.contains("attention of bf16 in f32") && message.contains("values in f32"),
+            "{message}"
+        );
         let view = View::new([1], DType::F16, &[0, 0]).unwrap();
         assert!(matches!(backend.upload(&view), Err(Error::Unsupported { .. })));
         let block = LinearBlock { weight: View::f32([1, 1], &[1.0]).unwrap(), bias: None };
