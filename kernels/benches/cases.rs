@@ -19,7 +19,7 @@ pub(crate) fn all() -> Vec<Case> {
     for (tokens, num_heads, head_dim) in [(1568, 12, 64), (160, 12, 64), (1568, 6, 64), (256, 16, 80)] {
         cases.push(attention(tokens, num_heads, head_dim, WeightFormat::F32));
     }
-    cases.push(attention(1568, 12, 64, WeightFormat::Bf16));
+    cases.extend([WeightFormat::Bf16, WeightFormat::Int8].map(|format| attention(1568, 12, 64, format)));
     cases.push(attention_probabilities(160, 12, 64));
     cases.extend([layer_norm(1568, 768), layer_norm(160, 768), layer_norm(1568, 384)]);
     cases.extend([pack_linear(768, 3072), write(), read(1568, 768), cast(1568, 768)]);
@@ -156,14 +156,15 @@ fn attention(tokens: usize, num_heads: usize, head_dim: usize, format: WeightFor
     let operations = Some(4.0 * (num_heads * tokens * tokens * head_dim) as f64);
     let shape = format!("{tokens}x{num_heads}x{head_dim}");
     let case = case("attention", shape, operations, move |backend, s| {
-        let (width, dtype) = (num_heads * head_dim, backend.activations(format));
-        let qkv = typed(s, [1, tokens, 3 * width], Layout::Heads { num_heads }, dtype);
-        let mut context = typed(s, [1, tokens, width], Layout::Rows, dtype);
+        let width = num_heads * head_dim;
+        let layout = Layout::Heads { num_heads };
+        let qkv = typed(s, [1, tokens, 3 * width], layout, backend.attention_inputs(format));
+        let mut context = typed(s, [1, tokens, width], Layout::Rows, backend.linear_inputs(format));
         let options = AttentionOptions {
             num_heads,
             scale: (head_dim as f32).powf(-0.5),
             dropout: None,
-            precision: format.attention(),
+            precision: format,
         };
         move |s| s.attention(&qkv, &options, &mut context, None)
     });
@@ -175,7 +176,8 @@ fn attention_probabilities(tokens: usize, num_heads: usize, head_dim: usize) -> 
     case("attention_probabilities", shape, None, move |_, s| {
         let qkv = tensor(s, [1, tokens, 3 * num_heads * head_dim], Layout::Heads { num_heads });
         let mut probabilities = rows(s, [1, num_heads, tokens, tokens]);
-        let options = AttentionOptions { num_heads, scale: 0.125, dropout: None, precision: DType::F32 };
+        let options =
+            AttentionOptions { num_heads, scale: 0.125, dropout: None, precision: WeightFormat::F32 };
         move |s| s.attention_probabilities(&qkv, &options, &mut probabilities)
     })
 }

@@ -45,7 +45,7 @@ impl Layer {
                 num_heads: num_attention_heads,
                 scale: (config.head_dim() as f64).powf(-0.5) as f32,
                 dropout: None,
-                precision: packer.format().attention(),
+                precision: packer.format(),
             },
             proj: packer.linear("attention.output.dense", d, d)?,
             layernorm_after: packer.layer_norm("layernorm_after", d, eps)?,

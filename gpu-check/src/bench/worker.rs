@@ -224,7 +224,7 @@ impl Attention {
         let qkv = tensor(&mut *stream, [batch, tokens, 3 * width], Layout::Heads { num_heads }, &mut noise)?;
         let context = stream.alloc([batch, tokens, width].into(), DType::Bf16, Layout::Rows)?;
         let scale = (head_dim as f32).powf(-0.5);
-        let options = AttentionOptions { num_heads, scale, dropout: None, precision: DType::Bf16 };
+        let options = AttentionOptions { num_heads, scale, dropout: None, precision: WeightFormat::Bf16 };
         Ok(Self { stream, qkv, context, options })
     }
 }

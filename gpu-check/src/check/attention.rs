@@ -3,8 +3,8 @@
 //! Queries and keys are large enough that a few keys have most of the weight. So a context is about as large as a value,
 //! and a key that is missing shows, where the mean of a thousand values would hide it. The reference computes some heads.
 
-use anyhow::Result;
-use kernels::{AttentionOptions, DType, Layout};
+use anyhow::{Context as _, Result};
+use kernels::{AttentionOptions, DType, Layout, WeightFormat};
 
 use super::{
     Size,
@@ -102,7 +102,8 @@ impl Heads {
         let layout = if self.by_head { Layout::Heads { num_heads } } else { Layout::Rows };
         let qkv = lab.laid_out([batch, tokens, 3 * width], self.dtype, layout, qkv)?;
         let scale = (head_dim as f32).powf(-0.5);
-        let options = AttentionOptions { num_heads, scale, dropout: None, precision: self.dtype };
+        let precision = WeightFormat::of(self.dtype).context("attention is made of floats")?;
+        let options = AttentionOptions { num_heads, scale, dropout: None, precision };
         if self.probabilities {
             let mut probabilities =
                 lab.output(&Spec::new([batch, num_heads, tokens, tokens], self.context))?;

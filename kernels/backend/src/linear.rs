@@ -35,16 +35,6 @@ impl WeightFormat {
         }
     }
 
-    /// What attention beside linear layers of this precision may round to. Integers would want scales of probabilities,
-    /// which are many small numbers and a few large ones; 16 bits hold both.
-    pub const fn attention(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::F16 => DType::F16,
-            Self::Bf16 | Self::Int8 => DType::Bf16,
-        }
-    }
-
     /// The format that keeps weights as elements of this type; `None` for integers.
     pub const fn of(dtype: DType) -> Option<Self> {
         match dtype {

@@ -1,6 +1,6 @@
 //! The arguments of ops, as data.
 
-use crate::{Activation, DType, Tensor};
+use crate::{Activation, Tensor, WeightFormat};
 
 /// What happens to what the destination already holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,9 +98,14 @@ pub struct AttentionOptions {
     pub scale: f32,
     /// Applied to the probabilities; training only.
     pub dropout: Option<Dropout>,
-    /// What queries, keys, values and probabilities may be rounded to before they are multiplied, where that makes a
-    /// backend faster; sums and the softmax are never less than f32. [`DType::F32`] leaves them as they are.
-    pub precision: DType,
+    /// That of the linear layers beside it; sums and the softmax are never less than f32.
+    ///
+    /// [`WeightFormat::F32`] leaves everything as it is. bf16 and f16 are what queries, keys, values and probabilities may
+    /// be rounded to before they are multiplied, where that makes a backend faster. In int8 queries and keys become
+    /// integers from −127 to 127 times a scale for each vector, once the mean of the keys of a head is taken from each,
+    /// which changes no probability (Zhang et al. 2024, "SageAttention", arXiv:2410.02367); probabilities, which are many small
+    /// numbers and a few large ones, and values may be rounded to bf16.
+    pub precision: WeightFormat,
 }
 
 /// How a video is cut into patches ("tubelets" when more than one frame is taken together).

@@ -86,7 +86,8 @@ impl<S: Simd> Backend for CpuBackend<S> {
 
     fn attention_inputs(&self, format: WeightFormat) -> DType {
         // Where bf16 has no product, it would be widened again.
-        if S::HAS_DOT && format.attention() == DType::Bf16 { DType::Bf16 } else { DType::F32 }
+        let is_narrow = matches!(format, WeightFormat::Bf16 | WeightFormat::Int8);
+        if S::HAS_DOT && is_narrow { DType::Bf16 } else { DType::F32 }
     }
 
     fn upload(&self, data: &View<'_>) -> Result<Tensor> {

@@ -1,13 +1,13 @@
-//! q, k and v of each head: where they lie, and how rows get there.
+//! q, k and v of each head: where they lie, how rows get there, and how they are read.
 
 use std::ops::Range;
 
-use kernels_backend::{DType, Layout, Result, Tensor, Write, check};
+use kernels_backend::{DType, Layout, Result, Tensor, Write};
 
 use crate::{
     operand::{put, round},
     simd::Simd,
-    storage::{CpuStorage, floats_mut, row_stride},
+    storage::{CpuStorage, floats, floats_mut, row_stride},
     threads::Parts,
 };
 
@@ -146,18 +146,67 @@ impl<'a> HeadsMut<'a> {
     }
 }
 
-/// The numbers of a tensor laid out by heads, of f32 or bf16, with its strides.
-pub(crate) fn widened<'a>(
-    op: &'static str,
-    operand: &'static str,
-    tensor: &'a Tensor,
-    name: &str,
-) -> Result<std::borrow::Cow<'a, [f32]>> {
-    let words = &tensor.storage::<CpuStorage>(op, name)?.0;
-    if tensor.dtype() != DType::Bf16 {
-        check::dtype(op, operand, tensor, DType::F32)?;
-        return Ok((&**words).into());
+/// q, k and v to read.
+#[derive(Clone, Copy)]
+pub(crate) struct Heads<'a> {
+    words: &'a [f32],
+    /// Numbers in a word: f32 or bf16.
+    numbers: usize,
+    pub(crate) strides: HeadStrides,
+}
+
+impl<'a> Heads<'a> {
+    /// The memory of `tensor`.
+    pub(crate) fn new(
+        op: &'static str,
+        operand: &'static str,
+        tensor: &'a Tensor,
+        num_heads: usize,
+        name: &str,
+    ) -> Result<Self> {
+        let strides = HeadStrides::new(tensor, num_heads);
+        if tensor.dtype() == DType::Bf16 && tensor.layout() != Layout::Rows {
+            return Ok(Self { words: &tensor.storage::<CpuStorage>(op, name)?.0, numbers: 2, strides });
+        }
+        Ok(Self { words: floats(op, operand, tensor, name)?, numbers: 1, strides })
     }
-    let halves: &[u16] = bytemuck::cast_slice(words);
-    Ok(halves.iter().map(|&half| half::bf16::from_bits(half).to_f32()).collect())
+
+    /// The words from the first q (0), k (1) or v (2) of a head on; heads are counted over all samples.
+    #[inline(always)]
+    pub(crate) fn words(&self, which: usize, head: usize) -> &'a [f32] {
+        &self.words[self.first(which, head) / self.numbers..]
+    }
+
+    /// Words between two tokens.
+    #[inline(always)]
+    pub(crate) fn stride(&self) -> usize {
+        self.strides.token / self.numbers
+    }
+
+    /// All numbers, where they are bf16.
+    pub(crate) fn halves(&self) -> &'a [u16] {
+        bytemuck::cast_slice(self.words)
+    }
+
+    /// The first numbers of one vector.
+    #[inline(always)]
+    pub(crate) fn read(&self, which: usize, head: usize, token: usize, to: &mut [f32]) {
+        self.read_at(self.first(which, head) + token * self.strides.token, to);
+    }
+
+    /// The numbers from one place on, as [`HeadStrides::pieces`] gives it.
+    #[inline(always)]
+    pub(crate) fn read_at(&self, at: usize, to: &mut [f32]) {
+        if self.numbers == 1 {
+            to.copy_from_slice(&self.words[at..at + to.len()]);
+        } else {
+            let halves = &self.halves()[at..at + to.len()];
+            to.iter_mut().zip(halves).for_each(|(to, &half)| *to = half::bf16::from_bits(half).to_f32());
+        }
+    }
+
+    fn first(&self, which: usize, head: usize) -> usize {
+        let num_heads = self.strides.num_heads;
+        self.strides.start(head / num_heads, which, head % num_heads)
+    }
 }

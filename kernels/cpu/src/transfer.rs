@@ -3,7 +3,7 @@
 use kernels_backend::{DType, Error, Layout, Result, Rows, RowsMut, Tensor, View, Write, check};
 
 use crate::{
-    heads::{HeadStrides, HeadsMut, widened},
+    heads::{Heads, HeadsMut},
     operand::OperandMut,
     simd::Portable,
     storage::{Matrix, RowShape, floats, floats_mut, integers, levels},
@@ -87,11 +87,11 @@ pub(crate) fn read(name: &str, src: &Tensor, dst: &mut [f32]) -> Result<()> {
         return Ok(());
     }
     if let Layout::Heads { num_heads } = src.layout() {
-        let (numbers, strides) = (widened(OP, "source", src, name)?, HeadStrides::new(src, num_heads));
+        let heads = Heads::new(OP, "source", src, num_heads, name)?;
         let (tokens, width) = (src.shape()[1], src.shape()[2]);
         for (row, out) in dst.chunks_exact_mut(width.max(1)).enumerate() {
-            strides.pieces(row / tokens, row % tokens, 0..width, |at, columns| {
-                out[columns.clone()].copy_from_slice(&numbers[at..at + columns.len()]);
+            heads.strides.pieces(row / tokens, row % tokens, 0..width, |at, columns| {
+                heads.read_at(at, &mut out[columns]);
             });
         }
         return Ok(());

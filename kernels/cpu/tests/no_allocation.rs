@@ -37,8 +37,8 @@ const WIDTH: usize = 48;
 const NUM_HEADS: usize = 2;
 const GEOMETRY: PatchGeometry = PatchGeometry { tubelet_size: 1, patch_height: 4, patch_width: 4 };
 
-fn alloc(s: &mut dyn Stream, shape: [usize; 3], layout: Layout) -> Result<Tensor> {
-    let mut tensor = s.alloc(shape.into(), DType::F32, layout)?;
+fn alloc(s: &mut dyn Stream, shape: [usize; 3]) -> Result<Tensor> {
+    let mut tensor = s.alloc(shape.into(), DType::F32, Layout::Rows)?;
     s.write(&View::f32(shape, &vec![0.5; shape.iter().product()])?, &mut tensor)?;
     Ok(tensor)
 }
@@ -62,14 +62,13 @@ fn allocations_of_a_forward(isa: Isa, threads: usize, format: WeightFormat) -> R
     let mut stream = std::sync::Arc::clone(&backend).stream()?;
     let s = &mut *stream;
     let rows = [1, TOKENS, WIDTH];
-    let (mut patches, mut x, mut normed) =
-        (alloc(s, rows, Layout::Rows)?, alloc(s, rows, Layout::Rows)?, alloc(s, rows, Layout::Rows)?);
-    let mut qkv = alloc(s, [1, TOKENS, 3 * WIDTH], Layout::Heads { num_heads: NUM_HEADS })?;
+    let (mut patches, mut x, mut normed) = (alloc(s, rows)?, alloc(s, rows)?, alloc(s, rows)?);
+    let heads = Layout::Heads { num_heads: NUM_HEADS };
+    let mut qkv = s.alloc([1, TOKENS, 3 * WIDTH].into(), backend.attention_inputs(format), heads)?;
     let mut mean = s.alloc([1, WIDTH].into(), DType::F32, Layout::Rows)?;
     let mut logits = s.alloc([1, 7].into(), DType::F32, Layout::Rows)?;
     let mut result = [0.0; 7];
-    let options =
-        AttentionOptions { num_heads: NUM_HEADS, scale: 0.2, dropout: None, precision: format.attention() };
+    let options = AttentionOptions { num_heads: NUM_HEADS, scale: 0.2, dropout: None, precision: format };
 
     let mut counted = 0;
     for _ in 0..3 {

@@ -1,7 +1,9 @@
 //! `attention` and what it shares with `attention_probabilities`.
 
 use bytemuck::NoUninit;
-use kernels_backend::{AttentionOptions, Error, Layout, Result, Tensor, check, check::AttentionDims};
+use kernels_backend::{
+    AttentionOptions, Error, Layout, Result, Tensor, WeightFormat, check, check::AttentionDims,
+};
 
 use crate::{
     attention_90a,
@@ -95,7 +97,7 @@ pub(crate) fn attention(
 ) -> Result<()> {
     const OP: &str = "attention";
     let dims = check::attention(OP, qkv, options, Some(context), stats.as_deref())?;
-    refuse_dropout(ctx.device, options)?;
+    refuse_what_is_missing(ctx.device, options)?;
     let AttentionDims { batch, tokens, num_heads, head_dim } = dims;
     let parameters = Attention {
         qkv: QkvArgument::new(OP, ctx.device, qkv, dims)?,
@@ -131,7 +133,10 @@ impl Attention {
 }
 
 /// This backend does not train, so dropout is refused unless it does nothing.
-pub(crate) fn refuse_dropout(device: &Device, options: &AttentionOptions) -> Result<()> {
+pub(crate) fn refuse_what_is_missing(device: &Device, options: &AttentionOptions) -> Result<()> {
+    if options.precision == WeightFormat::Int8 {
+        return Err(Error::unsupported(&device.name, "attention in int8", "f32, bf16 or f16"));
+    }
     match options.dropout {
         Some(dropout) if dropout.probability > 0.0 => {
             Err(Error::unsupported(&device.name, "attention dropout", "the backend \"reference\""))

@@ -4,7 +4,7 @@ use bytemuck::NoUninit;
 use kernels_backend::{AttentionOptions, Result, Tensor, check, check::AttentionDims};
 
 use crate::{
-    attention::{QkvArgument, refuse_dropout},
+    attention::{QkvArgument, refuse_what_is_missing},
     kernel::{Context, Grid, Kernel},
     storage::{self, RowsArgument, int},
 };
@@ -33,7 +33,7 @@ pub(crate) fn attention_probabilities(
     let dims = check::attention(OP, qkv, options, None, None)?;
     let AttentionDims { batch, tokens, num_heads, .. } = dims;
     check::shape(OP, "probabilities", probabilities, &[batch, num_heads, tokens, tokens])?;
-    refuse_dropout(ctx.device, options)?;
+    refuse_what_is_missing(ctx.device, options)?;
     let total = batch * num_heads * tokens;
     let parameters = AttentionProbabilities {
         qkv: QkvArgument::new(OP, ctx.device, qkv, dims)?,

@@ -1,10 +1,15 @@
 //! `attention` and `attention_probabilities`: `softmax(scale·q·kᵀ)·v` for each sample and head, and the
 //! gradient by qkv.
 
-use kernels_backend::{AttentionOptions, Dropout, Result, Tensor, Write, check, check::AttentionDims};
+use std::borrow::Cow;
+
+use kernels_backend::{
+    AttentionOptions, Dropout, Result, Tensor, WeightFormat, Write, check, check::AttentionDims,
+};
 
 use crate::{
     arithmetic::{add_scaled, dot, softmax},
+    quantize,
     storage::{self, FloatsMut},
 };
 
@@ -16,7 +21,8 @@ pub(crate) fn attention(
 ) -> Result<()> {
     const OP: &str = "attention";
     let dims = check::attention(OP, qkv, options, Some(context), stats.as_deref())?;
-    let qkv = Qkv { elements: storage::floats(OP, "qkv", qkv)?, dims };
+    let elements = rounded(storage::floats(OP, "qkv", qkv)?, dims, options.precision);
+    let qkv = Qkv { elements: &elements, dims };
     let mut context = storage::floats_mut(OP, "context", context)?;
     let mut stats = stats.map(|stats| storage::floats_mut(OP, "stats", stats)).transpose()?;
 
@@ -44,7 +50,8 @@ pub(crate) fn attention_probabilities(
     let dims = check::attention(OP, qkv, options, None, None)?;
     let AttentionDims { batch, tokens, num_heads, .. } = dims;
     check::shape(OP, "probabilities", probabilities, &[batch, num_heads, tokens, tokens])?;
-    let qkv = Qkv { elements: storage::floats(OP, "qkv", qkv)?, dims };
+    let elements = rounded(storage::floats(OP, "qkv", qkv)?, dims, options.precision);
+    let qkv = Qkv { elements: &elements, dims };
     let mut out = storage::floats_mut(OP, "probabilities", probabilities)?;
 
     for query in Query::all(dims) {
@@ -146,6 +153,34 @@ impl Query {
     fn first_probability(self, dims: AttentionDims) -> usize {
         self.stat(dims) * dims.tokens
     }
+}
+
+/// q, k and v in the precision of the layers beside them. Of int8, keys lose the mean over the tokens of their head first,
+/// summed in f64 from the first token on.
+fn rounded(qkv: &[f32], dims: AttentionDims, precision: WeightFormat) -> Cow<'_, [f32]> {
+    if precision != WeightFormat::Int8 {
+        return qkv.into();
+    }
+    let AttentionDims { batch, tokens, num_heads, head_dim } = dims;
+    let mut rounded = qkv.to_vec();
+    for head in (0..batch * num_heads).map(|i| Query { sample: i / num_heads, head: i % num_heads, token: 0 })
+    {
+        let mut means = vec![0.0; head_dim];
+        for token in 0..tokens {
+            let start = head.at(token).qkv(K, dims);
+            add_scaled(&mut means, 1.0, &qkv[start..start + head_dim]);
+        }
+        means.iter_mut().for_each(|mean| *mean /= tokens as f64);
+        for token in 0..tokens {
+            let [q, k] = [Q, K].map(|part| head.at(token).qkv(part, dims));
+            let query = quantize::round_vector(&qkv[q..q + head_dim]);
+            rounded[q..q + head_dim].copy_from_slice(&query);
+            let centred: Vec<_> =
+                qkv[k..k + head_dim].iter().zip(&means).map(|(k, &m)| k - m as f32).collect();
+            rounded[k..k + head_dim].copy_from_slice(&quantize::round_vector(&centred));
+        }
+    }
+    rounded.into()
 }
 
 struct Qkv<'a> {

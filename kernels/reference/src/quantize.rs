@@ -11,11 +11,12 @@ use crate::arithmetic::round;
 pub(crate) fn round_weights(format: WeightFormat, weights: &[f32], inputs: usize) -> Vec<f32> {
     match format.dtype() {
         Some(dtype) => weights.iter().map(|&w| round(dtype, w.into())).collect(),
-        None => weights.chunks(inputs.max(1)).flat_map(round_feature).collect(),
+        None => weights.chunks(inputs.max(1)).flat_map(round_vector).collect(),
     }
 }
 
-fn round_feature(weights: &[f32]) -> Vec<f32> {
+/// A query or key of int8, or the weights of an output feature: integers times one scale.
+pub(crate) fn round_vector(weights: &[f32]) -> Vec<f32> {
     let largest = largest(weights.iter().map(|w| w.abs()));
     let inverse = if largest == 0.0 { 0.0 } else { 127.0 / largest };
     let scale = f64::from(largest / 127.0);

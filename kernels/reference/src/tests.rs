@@ -65,7 +65,7 @@ type Call = fn(&mut dyn BackwardStream, &mut Operands) -> Result<()>;
 const GEOMETRY: PatchGeometry = PatchGeometry { tubelet_size: 2, patch_height: 2, patch_width: 2 };
 const VIDEO: [usize; 5] = [2, 2, 3, 2, 4];
 const ATTENTION: AttentionOptions =
-    AttentionOptions { num_heads: 2, scale: 0.5, dropout: None, precision: DType::F32 };
+    AttentionOptions { num_heads: 2, scale: 0.5, dropout: None, precision: WeightFormat::F32 };
 
 /// Every op that takes tensors, with every operand it can take.
 const OPS: &[(&str, Call)] = &[

@@ -23,22 +23,30 @@ struct Case {
     probabilities: DType,
     by_head: bool,
     scale: f32,
-    precision: DType,
+    precision: WeightFormat,
 }
 
 impl Case {
     fn f32(dims: [usize; 4], scale: f32) -> Self {
         let f32 = DType::F32;
-        Self { dims, qkv: f32, context: f32, probabilities: f32, by_head: false, scale, precision: f32 }
+        Self {
+            dims,
+            qkv: f32,
+            context: f32,
+            probabilities: f32,
+            by_head: false,
+            scale,
+            precision: WeightFormat::F32,
+        }
     }
 
-    /// In the types that the backend asks for beside layers of bf16; the reference takes any.
+    /// In the types that the backend asks for beside layers of this precision; the reference takes any.
     fn as_asked(self, as_asked: bool, backend: &Arc<dyn Backend>) -> Self {
         if !as_asked || backend.name() == reference().name() {
             return self;
         }
-        let format = WeightFormat::Bf16;
-        let (qkv, probabilities) = (backend.attention_inputs(format), backend.activations(format));
+        let (qkv, probabilities) =
+            (backend.attention_inputs(self.precision), backend.activations(self.precision));
         // A type of its own is for what a linear layer lays out by heads.
         Self { qkv, probabilities, by_head: self.by_head || qkv != probabilities, ..self }
     }
@@ -95,9 +103,29 @@ pub fn what_may_be_rounded_to_bf16_agrees_with_the_reference_within_that(subject
         context in types(subject, Operand::Handed), as_asked in any::<bool>(), seed in any::<u64>(),
     )| {
         let dims = [batch, tokens, num_heads, head_dim];
-        let case = Case { context, by_head, precision: DType::Bf16, ..Case::f32(dims, scale) };
+        let case = Case { context, by_head, precision: WeightFormat::Bf16, ..Case::f32(dims, scale) };
         let qkv = noise_in_bf16(seed, batch * tokens * 3 * num_heads * head_dim);
         agree_in(subject, DType::Bf16, "attention", tokens + head_dim, 1.0, &|backend| {
+            case.as_asked(as_asked, backend).run(backend, &qkv)
+        });
+    });
+}
+
+/// The integers are the same, so nothing but what comes after them differs: f32, or bf16 where the backend asks for it.
+pub fn queries_and_keys_in_int8_agree_with_the_reference(subject: &dyn Subject) {
+    if !subject.formats().contains(&WeightFormat::Int8) {
+        return;
+    }
+    proptest!(cases(subject.cases()), |(
+        batch in 1..3usize, tokens in awkward(subject, 1), num_heads in 1..4usize,
+        head_dim in proptest::sample::select(HEAD_DIMS), by_head in any::<bool>(), scale in -1.0f32..1.0,
+        context in types(subject, Operand::Handed), as_asked in any::<bool>(), seed in any::<u64>(),
+    )| {
+        let dims = [batch, tokens, num_heads, head_dim];
+        let case = Case { context, by_head, precision: WeightFormat::Int8, ..Case::f32(dims, scale) };
+        let qkv = noise_in_bf16(seed, batch * tokens * 3 * num_heads * head_dim);
+        let dtype = if as_asked { DType::Bf16 } else { context };
+        agree_in(subject, dtype, "attention", tokens + head_dim, 1.0, &|backend| {
             case.as_asked(as_asked, backend).run(backend, &qkv)
         });
     });
@@ -123,7 +151,8 @@ pub fn nan_infinite_and_overflowing_scores_give_what_the_reference_gives(subject
     let (tokens, head_dim) = (211, 8);
     let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, half::bf16::MAX.to_f32()];
     for (dtype, special) in [DType::F32, DType::Bf16].into_iter().flat_map(|t| specials.map(|x| (t, x))) {
-        let case = Case { precision: dtype, ..Case::f32([1, tokens, 1, head_dim], 0.5) };
+        let precision = WeightFormat::of(dtype).unwrap();
+        let case = Case { precision, ..Case::f32([1, tokens, 1, head_dim], 0.5) };
         for (token, part) in [(0, 0), (5, 1), (200, 1), (7, 2), (210, 2)] {
             let mut qkv = noise_in_bf16(4, tokens * 3 * head_dim);
             qkv[(token * 3 + part) * head_dim + 2] = special;
@@ -147,7 +176,8 @@ pub fn dropout_is_refused_unless_it_does_nothing(subject: &dyn Subject) {
         let mut context = unset(s, [1, 1, 1]);
         let mut try_with = |probability| {
             let dropout = Some(Dropout { probability, seed: 1 });
-            let options = AttentionOptions { num_heads: 1, scale: 1.0, dropout, precision: DType::F32 };
+            let options =
+                AttentionOptions { num_heads: 1, scale: 1.0, dropout, precision: WeightFormat::F32 };
             s.attention(&qkv, &options, &mut context, None)
         };
         assert!(try_with(0.0).is_ok());

@@ -54,6 +54,7 @@ macro_rules! test_backend {
             attention {
                 any_head_and_any_number_of_tokens_agree_with_the_reference,
                 what_may_be_rounded_to_bf16_agrees_with_the_reference_within_that,
+                queries_and_keys_in_int8_agree_with_the_reference,
                 dropout_is_refused_unless_it_does_nothing,
             } {
                 large_scores_do_not_overflow,

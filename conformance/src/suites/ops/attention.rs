@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kernels::{AttentionOptions, Backend, DType, Layout, Result, Stream, Tensor, View};
+use kernels::{AttentionOptions, Backend, DType, Layout, Result, Stream, Tensor, View, WeightFormat};
 
 use super::{Run, filled, largest, unwritten, values};
 
@@ -69,7 +69,7 @@ impl Case {
 
     fn options(&self) -> AttentionOptions {
         let scale = (self.head_dim as f32).sqrt().recip();
-        AttentionOptions { num_heads: self.heads, scale, dropout: None, precision: DType::F32 }
+        AttentionOptions { num_heads: self.heads, scale, dropout: None, precision: WeightFormat::F32 }
     }
 
     /// `(B, N, 3·D)` in a layout.

@@ -2,7 +2,7 @@
 
 use kernels_backend::{Result, check::AttentionDims};
 
-use crate::{heads::HeadStrides, memory::Buffer, simd::Simd, stream::Context, threads::Parts};
+use crate::{heads::Heads, memory::Buffer, simd::Simd, stream::Context, threads::Parts};
 
 /// The keys and values of one head. A word of a key holds neighbours along the head, a word of a value the same place
 /// of neighbouring tokens: what the sums run over.
@@ -11,13 +11,15 @@ pub(super) struct Keys<'a> {
     /// From the first key on; [`Keys::k_stride`] words between two of them.
     pub(super) k: &'a [f32],
     pub(super) k_stride: usize,
+    /// Of keys of integers, what a sum of one stands for.
+    pub(super) scales: &'a [f32],
     /// From the first value on; [`Keys::v_stride`] words from one word of tokens to the next.
     pub(super) v: &'a [f32],
     pub(super) v_stride: usize,
 }
 
 /// The values of all heads in bf16, each beside that of the next token. Made once, as each is read by every query; keys
-/// are read as they lie.
+/// of bf16 are read as they lie.
 #[derive(Default)]
 pub(crate) struct PairedValues(Buffer);
 
@@ -25,12 +27,11 @@ pub(crate) struct PairedValues(Buffer);
 const TOKENS: usize = 64;
 
 impl PairedValues {
-    /// Pairs the values of `qkv`, whose heads lie as `strides` says: for each head `(⌈N/2⌉, d)` words.
+    /// Pairs the values of `qkv`: for each head `(⌈N/2⌉, d)` words.
     pub(super) fn pair<S: Simd>(
         &mut self,
         context: &Context<'_, S>,
-        qkv: &[u16],
-        strides: &HeadStrides,
+        qkv: &Heads<'_>,
         dims: AttentionDims,
     ) -> Result<&[f32]> {
         let AttentionDims { batch, tokens, num_heads, head_dim } = dims;
@@ -43,8 +44,8 @@ impl PairedValues {
             let (i, first) = (task / pieces, task % pieces * TOKENS);
             let count = TOKENS.min(tokens - first);
             let values = |token: usize| {
-                let start = strides.start(i / num_heads, 2, i % num_heads) + token * strides.token;
-                &qkv[start..start + head_dim]
+                let start = qkv.strides.start(i / num_heads, 2, i % num_heads) + token * qkv.strides.token;
+                &qkv.halves()[start..start + head_dim]
             };
             let start = i * head + first / 2 * head_dim;
             // SAFETY: tokens from `first` on belong to one task.
@@ -55,7 +56,7 @@ impl PairedValues {
                     for (pair, words) in words.chunks_exact_mut(head_dim).enumerate() {
                         let token = first + 2 * pair;
                         let later = (token + 1 < tokens).then(|| values(token + 1));
-                        join(values(token), later, words);
+                        pair_up(values(token), later, words);
                     }
                 },
             );
@@ -66,7 +67,7 @@ impl PairedValues {
 
 /// The probability of a token that does not exist is zero, and so is its value here.
 #[inline(always)]
-fn join(earlier: &[u16], later: Option<&[u16]>, words: &mut [f32]) {
+fn pair_up(earlier: &[u16], later: Option<&[u16]>, words: &mut [f32]) {
     match later {
         Some(later) => {
             for ((word, &earlier), &later) in words.iter_mut().zip(earlier).zip(later) {

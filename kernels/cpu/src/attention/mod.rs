@@ -8,23 +8,28 @@
 //! Where a processor has dot products of bf16, queries, keys and values may be bf16; exponentials are then rounded to it
 //! too before they are multiplied. Scores, maxima and sums are f32 in any case.
 
+mod integers;
 mod keys;
 mod probabilities;
+mod query;
 mod softmax;
 
-use kernels_backend::{AttentionOptions, DType, Error, Result, Tensor, Write, check, check::AttentionDims};
+use kernels_backend::{
+    AttentionOptions, DType, Error, Result, Tensor, WeightFormat, Write, check, check::AttentionDims,
+};
 
+pub(crate) use self::{integers::IntegerKeys, keys::PairedValues, probabilities::attention_probabilities};
 use self::{
     keys::Keys,
+    query::Query,
     softmax::{Group, KEY_BLOCK},
 };
-pub(crate) use self::{keys::PairedValues, probabilities::attention_probabilities};
 use crate::{
-    gemm::{Bf16, F32, Float, Product},
-    heads::HeadStrides,
+    gemm::{Bf16, F32, Float, Int8, Product},
+    heads::Heads,
     operand::OperandMut,
     simd::{Simd, TILE_VECTORS},
-    storage::{CpuStorage, MatrixMut, floats},
+    storage::MatrixMut,
     stream::Context,
     threads::Threads,
 };
@@ -37,13 +42,18 @@ const GROUPS: usize = 4;
 pub(crate) struct Scratch {
     /// What each thread needs: queries, scores and sums of one task.
     threads: Vec<Vec<f32>>,
+    keys: IntegerKeys,
     values: PairedValues,
 }
 
 impl Scratch {
     /// No memory yet.
     pub(crate) fn new(threads: &Threads) -> Self {
-        Self { threads: vec![Vec::new(); threads.count()], values: PairedValues::default() }
+        Self {
+            threads: vec![Vec::new(); threads.count()],
+            keys: IntegerKeys::default(),
+            values: PairedValues::default(),
+        }
     }
 }
 
@@ -59,39 +69,46 @@ pub(crate) fn attention<S: Simd>(
     const OP: &str = "attention";
     let dims = check::attention(OP, qkv, options, Some(output), stats.as_deref())?;
     refuse_dropout(context.name, options)?;
+    let heads = Heads::new(OP, "qkv", qkv, dims.num_heads, context.name)?;
     let narrow = qkv.dtype() == DType::Bf16;
-    if narrow && !(S::HAS_DOT && options.precision == DType::Bf16) {
+    let integers = options.precision == WeightFormat::Int8;
+    if narrow && !(S::HAS_DOT && (integers || options.precision == WeightFormat::Bf16)) {
         let what = format!("attention of bf16 in {}", options.precision);
         return Err(Error::unsupported(context.name, what, "queries, keys and values in f32"));
     }
-    let words = if narrow {
-        &qkv.storage::<CpuStorage>(OP, context.name)?.0
-    } else {
-        floats(OP, "qkv", qkv, context.name)?
-    };
     let job = Job {
         simd: context.simd,
         dims,
         scale: options.scale,
-        words,
-        strides: HeadStrides::new(qkv, dims.num_heads),
+        heads,
         output: OperandMut::new(OP, "context", output.into(), context.name)?,
         stats: stats.map(|stats| MatrixMut::new(OP, "stats", stats.into(), context.name)).transpose()?,
     };
-    if narrow {
-        let paired = scratch.values.pair(context, bytemuck::cast_slice(words), &job.strides, dims)?;
-        let size = dims.tokens.div_ceil(2) * dims.head_dim;
-        job.run::<Bf16>(context.threads, &mut scratch.threads, &|head| Keys {
-            k: job.head::<Bf16>(1, head),
-            k_stride: job.stride::<Bf16>(),
-            v: &paired[head * size..(head + 1) * size],
-            v_stride: dims.head_dim,
-        });
-    } else {
-        job.run::<F32>(context.threads, &mut scratch.threads, &|head| {
-            let [k, v] = [1, 2].map(|which| job.head::<F32>(which, head));
-            Keys { k, k_stride: job.stride::<F32>(), v, v_stride: job.stride::<F32>() }
-        });
+    let (k, scales) = if integers { scratch.keys.round(context, &heads, dims)? } else { (&[][..], &[][..]) };
+    let v = if narrow { scratch.values.pair(context, &heads, dims)? } else { &[] };
+    let keys = |head: usize| {
+        let AttentionDims { tokens, head_dim, .. } = dims;
+        let (mut keys, stride) = (Keys { k, k_stride: 0, scales, v, v_stride: 0 }, heads.stride());
+        if integers {
+            keys.k_stride = head_dim.div_ceil(<Int8 as Product<S>>::NUMBERS);
+            keys.k = &k[head * tokens * keys.k_stride..];
+            keys.scales = &scales[head * tokens..];
+        } else {
+            (keys.k, keys.k_stride) = (heads.words(1, head), stride);
+        }
+        if narrow {
+            (keys.v, keys.v_stride) = (&v[head * tokens.div_ceil(2) * head_dim..], head_dim);
+        } else {
+            (keys.v, keys.v_stride) = (heads.words(2, head), stride);
+        }
+        keys
+    };
+    let (threads, scratch) = (context.threads, &mut scratch.threads);
+    match (integers, narrow) {
+        (false, false) => job.run::<F32, F32>(threads, scratch, &keys),
+        (false, true) => job.run::<Bf16, Bf16>(threads, scratch, &keys),
+        (true, false) => job.run::<Int8, F32>(threads, scratch, &keys),
+        (true, true) => job.run::<Int8, Bf16>(threads, scratch, &keys),
     }
     Ok(())
 }
@@ -110,36 +127,24 @@ struct Job<'a, S> {
     simd: S,
     dims: AttentionDims,
     scale: f32,
-    words: &'a [f32],
-    strides: HeadStrides,
+    heads: Heads<'a>,
     output: OperandMut<'a>,
     stats: Option<MatrixMut<'a>>,
 }
 
-impl<'a, S: Simd> Job<'a, S> {
-    /// The words from the first q (0), k (1) or v (2) of a head on; heads are counted over all samples.
-    fn head<P: Product<S>>(&self, which: usize, head: usize) -> &'a [f32] {
-        let num_heads = self.dims.num_heads;
-        &self.words[self.strides.start(head / num_heads, which, head % num_heads) / P::NUMBERS..]
+impl<S: Simd> Job<'_, S> {
+    fn group<'w, Q: Query<S>, P: Float<S>>(&self, words: &'w mut [f32]) -> Group<'w, S, Q, P> {
+        Group::new(self.simd, words, self.dims.head_dim)
     }
 
-    /// Words between two tokens.
-    fn stride<P: Product<S>>(&self) -> usize {
-        self.strides.token / P::NUMBERS
-    }
-
-    fn group<'w, P: Float<S>>(&self, words: &'w mut [f32]) -> Group<'w, S, P> {
-        Group::new(self.simd, words, self.dims.head_dim, self.scale)
-    }
-
-    fn run<'k, P: Float<S>>(
+    fn run<'k, Q: Query<S>, P: Float<S>>(
         &self,
         threads: &Threads,
         scratch: &mut [Vec<f32>],
         keys: &(impl Fn(usize) -> Keys<'k> + Sync),
     ) {
         let AttentionDims { batch, tokens, num_heads, head_dim } = self.dims;
-        let needed = KEY_BLOCK * S::TILE_COLUMNS + GROUPS * Group::<S, P>::words(head_dim);
+        let needed = KEY_BLOCK * S::TILE_COLUMNS + GROUPS * Group::<S, Q, P>::words(head_dim);
         for words in scratch.iter_mut().filter(|words| words.len() < needed) {
             words.resize(needed, 0.0);
         }
@@ -149,12 +154,12 @@ impl<'a, S: Simd> Job<'a, S> {
             let (head, piece) = (task / tasks_per_head, task % tasks_per_head);
             let queries = piece * per_task..tokens.min((piece + 1) * per_task);
             let (scores, groups) = scratch[..needed].split_at_mut(KEY_BLOCK * S::TILE_COLUMNS);
-            self.task::<P>(head, queries, &keys(head), scores, groups);
+            self.task::<Q, P>(head, queries, &keys(head), scores, groups);
         });
     }
 
     /// Some queries of one head against all keys.
-    fn task<P: Float<S>>(
+    fn task<Q: Query<S>, P: Float<S>>(
         &self,
         head: usize,
         queries: std::ops::Range<usize>,
@@ -165,19 +170,22 @@ impl<'a, S: Simd> Job<'a, S> {
         let AttentionDims { tokens, head_dim, num_heads, .. } = self.dims;
         let starts = || queries.clone().step_by(S::TILE_COLUMNS);
         let count = |start: usize| S::TILE_COLUMNS.min(queries.end - start);
-        let size = Group::<S, P>::words(head_dim);
-        let (q, stride) = (self.head::<P>(0, head), self.stride::<P>());
+        let size = Group::<S, Q, P>::words(head_dim);
         for (start, words) in starts().zip(groups.chunks_exact_mut(size)) {
-            self.group::<P>(words).load(&q[start * stride..], stride, count(start));
+            let mut group = self.group::<Q, P>(words);
+            self.simd.vectorize(
+                #[inline(always)]
+                || group.load(&self.heads, head, start..start + count(start), self.scale),
+            );
         }
         for first in (0..tokens).step_by(KEY_BLOCK) {
             for (_, words) in starts().zip(groups.chunks_exact_mut(size)) {
-                self.group::<P>(words).absorb(keys, first, KEY_BLOCK.min(tokens - first), scores);
+                self.group::<Q, P>(words).absorb(keys, first, KEY_BLOCK.min(tokens - first), scores);
             }
         }
         let (sample, column) = (head / num_heads, head % num_heads * head_dim);
         for (start, words) in starts().zip(groups.chunks_exact_mut(size)) {
-            let mut group = self.group::<P>(words);
+            let mut group = self.group::<Q, P>(words);
             group.finish();
             for i in 0..count(start) {
                 let token = sample * tokens + start + i;

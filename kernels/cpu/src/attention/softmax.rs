@@ -1,10 +1,11 @@
 //! A group of queries, one on each lane, and what it has seen of the keys so far.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Range};
 
-use super::{Lanes, keys::Keys};
+use super::{Lanes, keys::Keys, query::Query};
 use crate::{
     gemm::{Float, Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
+    heads::Heads,
     math::{exp2, exp2_coarse},
     simd::{Simd, TILE_VECTORS},
 };
@@ -14,54 +15,56 @@ use crate::{
 /// falls into two blocks.
 pub(super) const KEY_BLOCK: usize = 192;
 
-/// The memory of a group: words of Qᵀ `(d, lanes)`, Oᵀ `(d, lanes)`, the maxima and the sums of the exponentials.
-pub(super) struct Group<'a, S, P> {
+/// The memory of a group: words of Qᵀ `(d, lanes)`, Oᵀ `(d, lanes)`, what scores are multiplied by and start from, the
+/// maxima and the sums of the exponentials. Q is the product of queries and keys, P that of probabilities and values.
+pub(super) struct Group<'a, S, Q, P> {
     simd: S,
     head_dim: usize,
-    /// What queries are multiplied by.
-    query_factor: f32,
-    /// What scores are multiplied by, to be exponents of two. Not negative, so that a maximum stays one.
-    score_factor: f32,
     queries: &'a mut [f32],
     output: &'a mut [f32],
+    factors: &'a mut [f32],
+    starts: &'a mut [f32],
     maxima: &'a mut [f32],
     sums: &'a mut [f32],
-    product: PhantomData<P>,
+    products: PhantomData<(Q, P)>,
 }
 
-impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
+impl<'a, S: Simd, Q: Query<S>, P: Float<S>> Group<'a, S, Q, P> {
     /// Numbers that the memory of a group takes.
     pub(super) fn words(head_dim: usize) -> usize {
-        2 * (head_dim + 1) * S::TILE_COLUMNS
+        2 * (head_dim + 2) * S::TILE_COLUMNS
     }
 
-    /// A group in memory of [`Group::words`] numbers; scores are multiplied by `scale`.
-    pub(super) fn new(simd: S, words: &'a mut [f32], head_dim: usize, scale: f32) -> Self {
+    /// A group in memory of [`Group::words`] numbers.
+    pub(super) fn new(simd: S, words: &'a mut [f32], head_dim: usize) -> Self {
         let (queries, rest) = words.split_at_mut(head_dim * S::TILE_COLUMNS);
         let (output, rest) = rest.split_at_mut(head_dim * S::TILE_COLUMNS);
+        let (factors, rest) = rest.split_at_mut(S::TILE_COLUMNS);
+        let (starts, rest) = rest.split_at_mut(S::TILE_COLUMNS);
         let (maxima, sums) = rest.split_at_mut(S::TILE_COLUMNS);
-        let factor = scale * std::f32::consts::LOG2_E;
-        // A query of f32 takes the whole factor, which saves a multiplication for each score. One of less precision
-        // would be rounded a second time and takes the sign only.
-        let (query_factor, score_factor) =
-            if P::NUMBERS == 1 { (factor, 1.0) } else { (scale.signum(), factor.abs()) };
-        let product = PhantomData;
-        Self { simd, head_dim, query_factor, score_factor, queries, output, maxima, sums, product }
+        Self { simd, head_dim, queries, output, factors, starts, maxima, sums, products: PhantomData }
     }
 
     /// Words along a head.
     fn depth(&self) -> usize {
-        self.head_dim.div_ceil(P::NUMBERS)
+        self.head_dim.div_ceil(Q::NUMBERS)
     }
 
-    /// Takes `count` queries, `stride` words apart, and forgets all keys.
-    pub(super) fn load(&mut self, q: &[f32], stride: usize, count: usize) {
+    /// Takes the queries `tokens` of a head, whose scores are multiplied by `scale`, and forgets all keys.
+    #[inline(always)]
+    pub(super) fn load(&mut self, heads: &Heads<'_>, head: usize, tokens: Range<usize>, scale: f32) {
+        let factor = scale * std::f32::consts::LOG2_E;
         self.queries.fill(0.0);
-        for lane in 0..count {
-            let query = &q[lane * stride..][..self.depth()];
-            for (row, &word) in self.queries.chunks_exact_mut(S::TILE_COLUMNS).zip(query) {
-                row[lane] = P::scale(word, self.query_factor);
-            }
+        self.factors.fill(0.0);
+        self.starts.fill(0.0);
+        for (lane, token) in tokens.enumerate() {
+            let (numbers, rest) = self.output.split_at_mut(self.head_dim);
+            let memory = [numbers, &mut rest[..self.head_dim]];
+            let known = Q::take(self.simd, heads, head, token, factor, memory, |k, word| {
+                self.queries[k * S::TILE_COLUMNS + lane] = word;
+            });
+            self.factors[lane] = known.factor;
+            self.starts[lane] = f32::from_bits(known.start as u32);
         }
         self.output.fill(0.0);
         self.sums.fill(0.0);
@@ -74,17 +77,19 @@ impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
         let s = self.simd;
         let scores = &mut scores[..count * S::TILE_COLUMNS];
         let mut maxima = [s.splat(f32::MIN); TILE_VECTORS];
-        let tiles = count.div_ceil(P::TILE_ROWS);
+        let tiles = count.div_ceil(Q::TILE_ROWS);
         for tile in 0..tiles {
             let (start, rows) = balanced(count, tiles, tile);
             let kernel = ScoreTile {
                 k: &keys.k[(first + start) * keys.k_stride..],
                 stride: keys.k_stride,
+                scales: if Q::INTEGERS { &keys.scales[first + start..][..rows] } else { &[] },
                 queries: self.queries,
+                starts: self.starts,
                 depth: self.depth(),
                 scores: &mut scores[start * S::TILE_COLUMNS..(start + rows) * S::TILE_COLUMNS],
                 maxima: &mut maxima,
-                product: PhantomData::<P>,
+                product: PhantomData::<Q>,
             };
             with_rows(s, rows, kernel);
         }
@@ -107,11 +112,11 @@ impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
         }
     }
 
-    /// Scores, or maxima of them, as exponents of two.
+    /// Scores of the `i`-th vector of lanes, or maxima of them, as exponents of two.
     #[inline(always)]
-    fn scaled(&self, scores: S::Vector) -> S::Vector {
+    fn scaled(&self, i: usize, scores: S::Vector) -> S::Vector {
         let s = self.simd;
-        if P::NUMBERS == 1 { scores } else { s.mul(scores, s.splat(self.score_factor)) }
+        if Q::NUMBERS == 1 { scores } else { s.mul(scores, s.load_slice(&self.factors[i * S::LANES..])) }
     }
 
     /// As exact as the product that takes it.
@@ -129,7 +134,7 @@ impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
         let mut sums = [s.splat(0.0); TILE_VECTORS];
         for i in 0..TILE_VECTORS {
             let so_far = s.load_slice(&self.maxima[i * S::LANES..]);
-            maxima[i] = s.max(so_far, self.scaled(block_maxima[i]));
+            maxima[i] = s.max(so_far, self.scaled(i, block_maxima[i]));
             rescale[i] = exp2(s, s.sub(so_far, maxima[i]));
             sums[i] = s.mul(s.load_slice(&self.sums[i * S::LANES..]), rescale[i]);
         }
@@ -142,7 +147,7 @@ impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
                     if key < keys {
                         let score = s.load_slice(&scores[key * S::TILE_COLUMNS + i * S::LANES..]);
                         // Not fused: the largest must become 2⁰ exactly, however large it is.
-                        *p = Self::exponential(s, s.sub(self.scaled(score), maxima[i]));
+                        *p = Self::exponential(s, s.sub(self.scaled(i, score), maxima[i]));
                         sums[i] = s.add(sums[i], *p);
                     }
                 }
@@ -198,20 +203,29 @@ impl<'a, S: Simd, P: Float<S>> Group<'a, S, P> {
 }
 
 /// Scores of some keys.
-struct ScoreTile<'a, S: Simd, P> {
+struct ScoreTile<'a, S: Simd, Q> {
     k: &'a [f32],
     stride: usize,
+    /// Of integers, one for each key.
+    scales: &'a [f32],
     queries: &'a [f32],
+    starts: &'a [f32],
     depth: usize,
     scores: &'a mut [f32],
     maxima: &'a mut Lanes<S>,
-    product: PhantomData<P>,
+    product: PhantomData<Q>,
 }
 
-impl<S: Simd, P: Float<S>> RowKernel<S> for ScoreTile<'_, S, P> {
+impl<S: Simd, Q: Query<S>> RowKernel<S> for ScoreTile<'_, S, Q> {
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
-        let mut sums: Sums<S, ROWS> = [[s.splat(0.0); TILE_VECTORS]; ROWS];
+        let mut starts = [s.splat(0.0); TILE_VECTORS];
+        if Q::INTEGERS {
+            for (i, starts) in starts.iter_mut().enumerate() {
+                *starts = s.load_slice(&self.starts[i * S::LANES..]);
+            }
+        }
+        let mut sums: Sums<S, ROWS> = [starts; ROWS];
         let operands = Operands {
             a: self.k,
             a_row: self.stride,
@@ -220,7 +234,14 @@ impl<S: Simd, P: Float<S>> RowKernel<S> for ScoreTile<'_, S, P> {
             b_is_far: false,
             depth: self.depth,
         };
-        accumulate::<S, P, ROWS>(s, operands, &mut sums);
+        accumulate::<S, Q, ROWS>(s, operands, &mut sums);
+        if Q::INTEGERS {
+            for (sums, &scale) in sums.iter_mut().zip(self.scales) {
+                for sum in sums {
+                    *sum = s.mul(s.integers_to_floats(*sum), s.splat(scale));
+                }
+            }
+        }
         let mut maxima = *self.maxima;
         for (row, sums) in self.scores.chunks_exact_mut(S::TILE_COLUMNS).zip(sums) {
             for i in 0..TILE_VECTORS {

@@ -18,11 +18,11 @@ use kernels_backend::{
     Activation, DType, Epilogue, Layout, Linear, Result, Rows, RowsMut, WeightFormat, Write, check,
 };
 
-use self::{narrow::RowScale, product::Int8};
+use self::narrow::RowScale;
 pub(crate) use self::{
-    narrow::Scratch,
+    narrow::{Scratch, fill_words, vector_scale, weight_scale},
     pack::Packed,
-    product::{Bf16, F32, Float, Product, bf16_code},
+    product::{Bf16, F32, Float, Int8, Product, bf16_code, nearest_code},
     tile::{Operands, RowKernel, Sums, accumulate, load, store, with_rows},
 };
 use crate::{

@@ -80,7 +80,7 @@ const ROWS: usize = 16;
 /// Pairs of bf16.
 #[inline(always)]
 fn halves(x: &[f32], words: &mut [f32]) {
-    write::<u16>(x, words, |x| bf16_code(x) as u16);
+    fill_words::<u16>(x, words, |x| bf16_code(x) as u16);
 }
 
 /// Bytes, in words as the instruction set multiplies them.
@@ -90,16 +90,16 @@ fn bytes<S: Simd>(s: S, x: &[f32], words: &mut [f32]) -> RowScale {
     let code = |x: f32| nearest_code((x - row.least) * inverse);
     if <Int8 as Product<S>>::NUMBERS == 4 {
         // The upper bits of the code are not those of the integer.
-        write::<u8>(x, words, |x| code(x) as u8);
+        fill_words::<u8>(x, words, |x| code(x) as u8);
     } else {
-        write::<u16>(x, words, |x| u16::from(code(x) as u8));
+        fill_words::<u16>(x, words, |x| u16::from(code(x) as u8));
     }
     row
 }
 
 /// Fills words with what becomes of each number, in order; the end of a last word that is not full is zero.
 #[inline(always)]
-fn write<T: bytemuck::Pod>(x: &[f32], words: &mut [f32], code: impl Fn(f32) -> T) {
+pub(crate) fn fill_words<T: bytemuck::Pod>(x: &[f32], words: &mut [f32], code: impl Fn(f32) -> T) {
     let (codes, rest) = bytemuck::cast_slice_mut::<f32, T>(words).split_at_mut(x.len());
     for (to, &x) in codes.iter_mut().zip(x) {
         *to = code(x);
@@ -135,6 +135,26 @@ fn row_scale<S: Simd>(s: S, x: &[f32]) -> (RowScale, f32) {
         return (RowScale { scale: 0.0, least: x.first().copied().unwrap_or(0.0) }, 0.0);
     }
     (RowScale { scale: spread / 255.0, least }, 255.0 / spread)
+}
+
+/// As [`weight_scale`], a vector at a time.
+#[inline(always)]
+pub(crate) fn vector_scale<S: Simd>(s: S, x: &[f32]) -> (f32, f32) {
+    let largest = largest(
+        s,
+        x,
+        #[inline(always)]
+        |x| s.max(x, s.sub(s.splat(0.0), x)),
+    );
+    let nothing = sum(
+        s,
+        x,
+        0.0,
+        #[inline(always)]
+        |x| s.sub(x, x),
+    );
+    let largest = largest + nothing;
+    if largest == 0.0 { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) }
 }
 
 /// The largest f(xᵢ), of at least one.

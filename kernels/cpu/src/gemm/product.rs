@@ -28,9 +28,6 @@ pub(crate) trait Product<S: Simd>: 'static {
 
 /// A precision of floats, which need no scales.
 pub(crate) trait Float<S: Simd>: Product<S> {
-    /// The numbers of a word times a factor, which is one or its negative where a product would have to be rounded.
-    fn scale(word: f32, factor: f32) -> f32;
-
     /// The words of [`Product::NUMBERS`] numbers; the second is used where a word holds two.
     fn words(s: S, numbers: [S::Vector; 2]) -> S::Vector;
 }
@@ -39,11 +36,6 @@ pub(crate) trait Float<S: Simd>: Product<S> {
 pub(crate) struct F32;
 
 impl<S: Simd> Float<S> for F32 {
-    #[inline(always)]
-    fn scale(word: f32, factor: f32) -> f32 {
-        word * factor
-    }
-
     #[inline(always)]
     fn words(_: S, [numbers, _]: [S::Vector; 2]) -> S::Vector {
         numbers
@@ -86,12 +78,6 @@ impl<S: Simd> Product<S> for Bf16 {
 }
 
 impl<S: Simd> Float<S> for Bf16 {
-    #[inline(always)]
-    fn scale(word: f32, factor: f32) -> f32 {
-        const SIGNS: u32 = 0x8000_8000;
-        f32::from_bits(if factor < 0.0 { word.to_bits() ^ SIGNS } else { word.to_bits() })
-    }
-
     #[inline(always)]
     fn words(s: S, [earlier, later]: [S::Vector; 2]) -> S::Vector {
         s.join_bf16(earlier, later)

@@ -23,7 +23,7 @@ fn bits(backend: &Arc<dyn Backend>, tokens: usize, inside: bool) -> Vec<u32> {
     let mut body = |s: &mut dyn Stream| {
         s.layer_norm((&x).into(), &norm, (&mut normed).into(), None).unwrap();
         s.linear((&normed).into(), &qkv_layer, Epilogue::none(), (&mut qkv).into()).unwrap();
-        let options = AttentionOptions { num_heads, scale: 0.3, dropout: None, precision: DType::F32 };
+        let options = AttentionOptions { num_heads, scale: 0.3, dropout: None, precision: WeightFormat::F32 };
         s.attention(&qkv, &options, &mut normed, None).unwrap();
         let epilogue = Epilogue { activation: Activation::Gelu, ..Epilogue::accumulate() };
         s.linear((&normed).into(), &mlp, epilogue, (&mut x).into()).unwrap();

@@ -37,7 +37,8 @@ fn what_fills_the_last_word_of_a_vector_of_a_head_is_zero_whatever_was_there() {
         let linear = packed(backend, WeightFormat::F32, [9, 1], &[0.5; 9], None);
         let x = tensor(s, [1, 2, 1], &[1.0, 3.0]);
         s.linear((&x).into(), &linear, Epilogue::none(), (&mut qkv).into()).unwrap();
-        let options = AttentionOptions { num_heads, scale: 0.0, dropout: None, precision: DType::Bf16 };
+        let options =
+            AttentionOptions { num_heads, scale: 0.0, dropout: None, precision: WeightFormat::Bf16 };
         let mut context = unset(s, [1, 2, 3]);
         s.attention(&qkv, &options, &mut context, None).unwrap();
         assert_eq!(values(s, &context), [1.0; 6], "{}", backend.name());

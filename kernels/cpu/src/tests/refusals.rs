@@ -21,7 +21,7 @@ fn precisions_that_are_not_there_are_refused_with_a_way_out() {
         let linear = packed(backend, WeightFormat::F32, [2, 2], &[0.0; 4], None);
         let error = s.linear((&x).into(), &linear, Epilogue::none(), (&mut y).into()).unwrap_err();
         assert!(matches!(error, Error::DType { op: "linear", operand: "x", .. }), "{error}");
-        let (num_heads, precision) = (1, DType::F32);
+        let (num_heads, precision) = (1, WeightFormat::F32);
         let options = AttentionOptions { num_heads, scale: 1.0, dropout: None, precision };
         let qkv = s.alloc([1, 1, 3].into(), DType::Bf16, Layout::Heads { num_heads }).unwrap();
         let mut context = unset(s, [1, 1, 1]);

@@ -16,7 +16,7 @@ fn run(
     let width = num_heads * head_dim;
     let layout = if by_head { Layout::Heads { num_heads } } else { Layout::Rows };
     let qkv = laid_out(s, [batch, tokens, 3 * width], dtype, layout, qkv);
-    let options = AttentionOptions { num_heads, scale, dropout: None, precision: DType::F32 };
+    let options = AttentionOptions { num_heads, scale, dropout: None, precision: WeightFormat::F32 };
     let mut context = unset_in(s, [batch, tokens, width], dtype);
     let mut stats = unset(s, [batch, num_heads, tokens]);
     s.attention(&qkv, &options, &mut context, Some(&mut stats)).unwrap();

@@ -75,8 +75,12 @@ impl Forward {
         s.gather_rows(&self.positions, &self.indices, Write::Accumulate, (&mut self.x).into())?;
         s.layer_norm((&self.x).into(), &self.norm, (&mut self.normed).into(), None)?;
         s.linear((&self.normed).into(), &self.qkv_projection, Epilogue::none(), (&mut self.qkv).into())?;
-        let options =
-            AttentionOptions { num_heads: NUM_HEADS, scale: 0.4, dropout: None, precision: DType::F32 };
+        let options = AttentionOptions {
+            num_heads: NUM_HEADS,
+            scale: 0.4,
+            dropout: None,
+            precision: WeightFormat::F32,
+        };
         s.attention(&self.qkv, &options, &mut self.context, None)?;
         s.mean_tokens((&self.context).into(), &mut self.mean)
     }

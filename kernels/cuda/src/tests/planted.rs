@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use kernels_backend::{AttentionOptions, Epilogue};
+use kernels_backend::{AttentionOptions, Epilogue, WeightFormat};
 
 use super::*;
 
@@ -38,7 +38,7 @@ const PLANTED: &[Planted] = &[
 fn attention(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
     let qkv = tensor(s, [1, 70, 3 * 40], &noise(4, 70 * 120));
     let mut context = unset(s, [1, 70, 40]);
-    let options = AttentionOptions { num_heads: 1, scale: 0.3, dropout: None, precision: DType::F32 };
+    let options = AttentionOptions { num_heads: 1, scale: 0.3, dropout: None, precision: WeightFormat::F32 };
     s.attention(&qkv, &options, &mut context, None)?;
     read(s, &context)
 }
@@ -46,7 +46,7 @@ fn attention(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
 fn attention_mma(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
     let qkv = typed(s, [1, 200, 3 * 40], DType::Bf16, &noise(4, 200 * 120));
     let mut context = unset_in(s, [1, 200, 40], DType::Bf16);
-    let options = AttentionOptions { num_heads: 1, scale: 0.3, dropout: None, precision: DType::F32 };
+    let options = AttentionOptions { num_heads: 1, scale: 0.3, dropout: None, precision: WeightFormat::F32 };
     s.attention(&qkv, &options, &mut context, None)?;
     read(s, &context)
 }
@@ -59,7 +59,7 @@ fn attention_90a(s: &mut dyn Stream) -> kernels_backend::Result<Vec<f32>> {
         let width = num_heads * head_dim;
         let qkv = typed(s, [1, tokens, 3 * width], DType::Bf16, &noise(4, tokens * 3 * width));
         let mut context = unset_in(s, [1, tokens, width], DType::Bf16);
-        let options = AttentionOptions { num_heads, scale: 0.3, dropout: None, precision: DType::F32 };
+        let options = AttentionOptions { num_heads, scale: 0.3, dropout: None, precision: WeightFormat::F32 };
         s.attention(&qkv, &options, &mut context, None)?;
         result.extend(read(s, &context)?);
     }

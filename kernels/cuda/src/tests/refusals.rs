@@ -1,4 +1,4 @@
-use kernels_backend::{Error, Write};
+use kernels_backend::{AttentionOptions, Error, Write};
 
 use super::*;
 
@@ -9,6 +9,13 @@ fn precisions_that_are_not_there_are_refused_with_a_way_out() {
     let message = backend.pack_linear(&[block], WeightFormat::Int8).map(drop).unwrap_err().to_string();
     assert_eq!(message, "cuda:0: weight format int8 is not supported; use f32, bf16 or f16");
     assert!(matches!(Arc::clone(backend).backward_stream(), Err(Error::Unsupported { .. })));
+    let mut stream = Arc::clone(backend).stream().unwrap();
+    let s = &mut *stream;
+    let (qkv, mut context) = (tensor(s, [1, 1, 3], &[1.0; 3]), unset(s, [1, 1, 1]));
+    let precision = WeightFormat::Int8;
+    let options = AttentionOptions { num_heads: 1, scale: 1.0, dropout: None, precision };
+    let message = s.attention(&qkv, &options, &mut context, None).unwrap_err().to_string();
+    assert_eq!(message, "cuda:0: attention in int8 is not supported; use f32, bf16 or f16");
 }
 
 #[test]

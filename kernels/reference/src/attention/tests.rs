@@ -1,10 +1,10 @@
-use kernels_backend::{AttentionOptions, DType, Dropout, Error, Tensor, tolerance::Comparison};
+use kernels_backend::{AttentionOptions, DType, Dropout, Error, Tensor, WeightFormat, tolerance::Comparison};
 use proptest::prelude::*;
 
 use crate::testing::{Differences, cases, noise, stream, tensor, typed, undefined, values};
 
 fn options(num_heads: usize, scale: f32) -> AttentionOptions {
-    AttentionOptions { num_heads, scale, dropout: None, precision: DType::F32 }
+    AttentionOptions { num_heads, scale, dropout: None, precision: WeightFormat::F32 }
 }
 
 /// Context, stats and probabilities of `qkv (B, N, 3·D)`.
@@ -16,6 +16,26 @@ fn run(qkv: &Tensor, options: &AttentionOptions) -> [Vec<f32>; 3] {
     stream().attention(qkv, options, &mut context, Some(&mut stats)).unwrap();
     stream().attention_probabilities(qkv, options, &mut probabilities).unwrap();
     [values(&context), values(&stats), values(&probabilities)]
+}
+
+#[test]
+fn queries_and_keys_of_int8_are_integers_of_their_largest_and_the_mean_key_does_not_matter() {
+    let (tokens, head_dim) = (9, 8);
+    let int8 = AttentionOptions { precision: WeightFormat::Int8, ..options(1, 0.5) };
+    let mut numbers = noise(7, tokens * 3 * head_dim);
+    let [exact, ..] = run(&tensor([1, tokens, 3 * head_dim], &numbers), &options(1, 0.5));
+    let [rounded, _, probabilities] = run(&tensor([1, tokens, 3 * head_dim], &numbers), &int8);
+    let error = rounded.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // Half a step is 1/254 of the largest number, in 8 products of numbers below 1.
+    assert!(error > 0.0 && error < 0.5 * 8.0 * 2.0 / 254.0, "{error}");
+    // Keys that all lie somewhere else: their rounding would be coarser, but for the mean that is taken away.
+    for row in numbers.chunks_exact_mut(3 * head_dim) {
+        row[head_dim..2 * head_dim].iter_mut().for_each(|k| *k += 64.0);
+    }
+    let [_, _, shifted] = run(&tensor([1, tokens, 3 * head_dim], &numbers), &int8);
+    let error = shifted.iter().zip(&probabilities).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // A number beside 64 is rounded to 2⁻¹⁷, and an integer may then be its neighbour.
+    assert!(error < 1e-3, "{error}");
 }
 
 #[test]
@@ -145,7 +165,7 @@ proptest! {
         let width = num_heads * head_dim;
         let shape = [batch, tokens, 3 * width];
         let dropout = probability.map(|probability| Dropout { probability, seed });
-        let options = AttentionOptions { num_heads, scale: 0.5, dropout, precision: DType::F32 };
+        let options = AttentionOptions { num_heads, scale: 0.5, dropout, precision: WeightFormat::F32 };
         let qkv = noise(seed, batch * tokens * 3 * width);
         let dy = noise(!seed, batch * tokens * width);
         let forward = |qkv: &[f32]| {
