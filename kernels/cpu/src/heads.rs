@@ -121,26 +121,33 @@ impl<'a> HeadsMut<'a> {
             let (sample, token) = (row / strides.tokens, row % strides.tokens);
             let count = (strides.tokens - token).min(values.len() / width);
             let (here, rest) = values.split_at(count * width);
-            strides.pieces(sample, token, columns.clone(), |at, piece| {
-                // What fills up the last word of a vector is written with it.
-                let whole = piece.end.is_multiple_of(strides.head_dim);
-                let filler = if whole { strides.head_dim % 2 } else { 0 };
-                let piece = piece.start - columns.start..piece.end - columns.start;
-                for (r, values) in here.chunks_exact(width).enumerate() {
-                    let (at, values) = (at + r * strides.token, &values[piece.clone()]);
-                    // SAFETY: by this function's contract; different columns lie in different places.
-                    unsafe {
-                        match &self.memory {
-                            Memory::Numbers(parts) => {
-                                put(s, parts.part(at..at + values.len()), values, write)
-                            }
-                            Memory::Halves(parts) => {
-                                round(values, parts.part(at..at + values.len() + filler), write);
+            strides.pieces(
+                sample,
+                token,
+                columns.clone(),
+                // Else it is a function of its own, without vector instructions.
+                #[inline(always)]
+                |at, piece| {
+                    // What fills up the last word of a vector is written with it.
+                    let whole = piece.end.is_multiple_of(strides.head_dim);
+                    let filler = if whole { strides.head_dim % 2 } else { 0 };
+                    let piece = piece.start - columns.start..piece.end - columns.start;
+                    for (r, values) in here.chunks_exact(width).enumerate() {
+                        let (at, values) = (at + r * strides.token, &values[piece.clone()]);
+                        // SAFETY: by this function's contract; different columns lie in different places.
+                        unsafe {
+                            match &self.memory {
+                                Memory::Numbers(parts) => {
+                                    put(s, parts.part(at..at + values.len()), values, write)
+                                }
+                                Memory::Halves(parts) => {
+                                    round(values, parts.part(at..at + values.len() + filler), write);
+                                }
                             }
                         }
                     }
-                }
-            });
+                },
+            );
             (row, values) = (row + count, rest);
         }
     }

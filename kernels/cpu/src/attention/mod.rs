@@ -70,9 +70,9 @@ pub(crate) fn attention<S: Simd>(
     let dims = check::attention(OP, qkv, options, Some(output), stats.as_deref())?;
     refuse_dropout(context.name, options)?;
     let heads = Heads::new(OP, "qkv", qkv, dims.num_heads, context.name)?;
-    let narrow = qkv.dtype() == DType::Bf16;
     let integers = options.precision == WeightFormat::Int8;
-    if narrow && !(S::HAS_DOT && (integers || options.precision == WeightFormat::Bf16)) {
+    let is_bf16 = qkv.dtype() == DType::Bf16;
+    if is_bf16 && !(S::HAS_DOT && (integers || options.precision == WeightFormat::Bf16)) {
         let what = format!("attention of bf16 in {}", options.precision);
         return Err(Error::unsupported(context.name, what, "queries, keys and values in f32"));
     }
@@ -85,7 +85,7 @@ pub(crate) fn attention<S: Simd>(
         stats: stats.map(|stats| MatrixMut::new(OP, "stats", stats.into(), context.name)).transpose()?,
     };
     let (k, scales) = if integers { scratch.keys.round(context, &heads, dims)? } else { (&[][..], &[][..]) };
-    let v = if narrow { scratch.values.pair(context, &heads, dims)? } else { &[] };
+    let v = if is_bf16 { scratch.values.pair(context, &heads, dims)? } else { &[] };
     let keys = |head: usize| {
         let AttentionDims { tokens, head_dim, .. } = dims;
         let (mut keys, stride) = (Keys { k, k_stride: 0, scales, v, v_stride: 0 }, heads.stride());
@@ -96,7 +96,7 @@ pub(crate) fn attention<S: Simd>(
         } else {
             (keys.k, keys.k_stride) = (heads.words(1, head), stride);
         }
-        if narrow {
+        if is_bf16 {
             (keys.v, keys.v_stride) = (&v[head * tokens.div_ceil(2) * head_dim..], head_dim);
         } else {
             (keys.v, keys.v_stride) = (heads.words(2, head), stride);
@@ -104,11 +104,17 @@ pub(crate) fn attention<S: Simd>(
         keys
     };
     let (threads, scratch) = (context.threads, &mut scratch.threads);
-    match (integers, narrow) {
-        (false, false) => job.run::<F32, F32>(threads, scratch, &keys),
-        (false, true) => job.run::<Bf16, Bf16>(threads, scratch, &keys),
-        (true, false) => job.run::<Int8, F32>(threads, scratch, &keys),
-        (true, true) => job.run::<Int8, Bf16>(threads, scratch, &keys),
+    // Where the constant is false, tiles of products that are not there are not even compiled.
+    if S::HAS_DOT && is_bf16 {
+        if integers {
+            job.run::<Int8, Bf16>(threads, scratch, &keys);
+        } else {
+            job.run::<Bf16, Bf16>(threads, scratch, &keys);
+        }
+    } else if integers {
+        job.run::<Int8, F32>(threads, scratch, &keys);
+    } else {
+        job.run::<F32, F32>(threads, scratch, &keys);
     }
     Ok(())
 }

@@ -76,7 +76,10 @@ impl<'a, S: Simd, Q: Query<S>, P: Float<S>> Group<'a, S, Q, P> {
     pub(super) fn absorb(&mut self, keys: &Keys<'_>, first: usize, count: usize, scores: &mut [f32]) {
         let s = self.simd;
         let scores = &mut scores[..count * S::TILE_COLUMNS];
-        let mut maxima = [s.splat(f32::MIN); TILE_VECTORS];
+        let mut maxima = s.vectorize(
+            #[inline(always)]
+            || [s.splat(f32::MIN); TILE_VECTORS],
+        );
         let tiles = count.div_ceil(Q::TILE_ROWS);
         for tile in 0..tiles {
             let (start, rows) = balanced(count, tiles, tile);
@@ -93,7 +96,7 @@ impl<'a, S: Simd, Q: Query<S>, P: Float<S>> Group<'a, S, Q, P> {
             };
             with_rows(s, rows, kernel);
         }
-        s.vectorize(
+        let rescale = s.vectorize(
             #[inline(always)]
             || self.update(maxima, scores),
         );
@@ -104,6 +107,7 @@ impl<'a, S: Simd, Q: Query<S>, P: Float<S>> Group<'a, S, Q, P> {
                 v: &keys.v[first / P::NUMBERS * keys.v_stride + start..],
                 stride: keys.v_stride,
                 probabilities: scores,
+                rescale: &rescale,
                 depth: count.div_ceil(P::NUMBERS),
                 output: &mut self.output[start * S::TILE_COLUMNS..(start + rows) * S::TILE_COLUMNS],
                 product: PhantomData::<P>,
@@ -112,58 +116,44 @@ impl<'a, S: Simd, Q: Query<S>, P: Float<S>> Group<'a, S, Q, P> {
         }
     }
 
-    /// Scores of the `i`-th vector of lanes, or maxima of them, as exponents of two.
-    #[inline(always)]
-    fn scaled(&self, i: usize, scores: S::Vector) -> S::Vector {
-        let s = self.simd;
-        if Q::NUMBERS == 1 { scores } else { s.mul(scores, s.load_slice(&self.factors[i * S::LANES..])) }
-    }
-
-    /// As exact as the product that takes it.
-    #[inline(always)]
-    fn exponential(s: S, x: S::Vector) -> S::Vector {
-        if P::NUMBERS == 1 { exp2(s, x) } else { exp2_coarse(s, x) }
-    }
-
     /// Scores become exponentials of their distance to the maximum, in words of [`Product::NUMBERS`] keys from the first
-    /// row on; what was summed so far is rescaled.
+    /// row on. Returns what everything summed so far is multiplied by.
     #[inline(always)]
-    fn update(&mut self, block_maxima: Lanes<S>, scores: &mut [f32]) {
+    fn update(&mut self, block_maxima: Lanes<S>, scores: &mut [f32]) -> Lanes<S> {
         let s = self.simd;
-        let (mut maxima, mut rescale) = (block_maxima, block_maxima);
-        let mut sums = [s.splat(0.0); TILE_VECTORS];
+        let zero = [s.splat(0.0); TILE_VECTORS];
+        let (mut factors, mut maxima, mut sums, mut rescale) = (zero, zero, zero, zero);
         for i in 0..TILE_VECTORS {
             let so_far = s.load_slice(&self.maxima[i * S::LANES..]);
-            maxima[i] = s.max(so_far, self.scaled(i, block_maxima[i]));
+            factors[i] = s.load_slice(&self.factors[i * S::LANES..]);
+            maxima[i] = s.max(so_far, Self::exponent(s, block_maxima[i], factors[i]));
             rescale[i] = exp2(s, s.sub(so_far, maxima[i]));
             sums[i] = s.mul(s.load_slice(&self.sums[i * S::LANES..]), rescale[i]);
         }
         let keys = scores.len() / S::TILE_COLUMNS;
-        for word in 0..keys.div_ceil(P::NUMBERS) {
-            for i in 0..TILE_VECTORS {
-                let mut p = [s.splat(0.0); 2];
-                for (n, p) in p.iter_mut().enumerate().take(P::NUMBERS) {
-                    let key = word * P::NUMBERS + n;
-                    if key < keys {
-                        let score = s.load_slice(&scores[key * S::TILE_COLUMNS + i * S::LANES..]);
-                        // Not fused: the largest must become 2⁰ exactly, however large it is.
-                        *p = Self::exponential(s, s.sub(self.scaled(i, score), maxima[i]));
-                        sums[i] = s.add(sums[i], *p);
-                    }
-                }
-                s.store_slice(&mut scores[word * S::TILE_COLUMNS + i * S::LANES..], P::words(s, p));
+        let mut exponentials = Exponentials { s, scores, factors, maxima, sums, products: self.products };
+        for word in 0..keys / P::NUMBERS {
+            // SAFETY: all keys of the word are among those of `scores`.
+            unsafe {
+                if P::NUMBERS == 1 { exponentials.word::<1>(word) } else { exponentials.word::<2>(word) }
             }
         }
-        for row in self.output.chunks_exact_mut(S::TILE_COLUMNS) {
-            for (row, &rescale) in row.chunks_exact_mut(S::LANES).zip(&rescale) {
-                let rescaled = s.mul(s.load_slice(row), rescale);
-                s.store_slice(row, rescaled);
-            }
+        if !keys.is_multiple_of(P::NUMBERS) {
+            // SAFETY: the first key of the last word is the last of `scores`.
+            unsafe { exponentials.word::<1>(keys / P::NUMBERS) };
         }
+        let sums = exponentials.sums;
         for i in 0..TILE_VECTORS {
             s.store_slice(&mut self.maxima[i * S::LANES..], maxima[i]);
             s.store_slice(&mut self.sums[i * S::LANES..], sums[i]);
         }
+        rescale
+    }
+
+    /// Scores, or maxima of them, as exponents of two.
+    #[inline(always)]
+    fn exponent(s: S, scores: S::Vector, factors: S::Vector) -> S::Vector {
+        if Q::NUMBERS == 1 { scores } else { s.mul(scores, factors) }
     }
 
     /// Divides by the sums of the exponentials.
@@ -202,6 +192,43 @@ impl<'a, S: Simd, Q: Query<S>, P: Float<S>> Group<'a, S, Q, P> {
     }
 }
 
+/// The scores of a block on their way to exponentials, in place: a word takes no more room than its keys.
+struct Exponentials<'a, S: Simd, Q, P> {
+    s: S,
+    scores: &'a mut [f32],
+    factors: Lanes<S>,
+    maxima: Lanes<S>,
+    sums: Lanes<S>,
+    products: PhantomData<(Q, P)>,
+}
+
+impl<S: Simd, Q: Query<S>, P: Float<S>> Exponentials<'_, S, Q, P> {
+    /// The word of the next `KEYS` keys.
+    ///
+    /// # Safety
+    /// - There are as many keys.
+    #[inline(always)]
+    unsafe fn word<const KEYS: usize>(&mut self, word: usize) {
+        let s = self.s;
+        let (from, to) = (word * P::NUMBERS * S::TILE_COLUMNS, word * S::TILE_COLUMNS);
+        for i in 0..TILE_VECTORS {
+            let mut exponentials = [s.splat(0.0); 2];
+            for (key, p) in exponentials.iter_mut().enumerate().take(KEYS) {
+                // SAFETY: by this function's contract the key is one of `scores`.
+                let score =
+                    unsafe { s.load(self.scores.as_ptr().add(from + key * S::TILE_COLUMNS + i * S::LANES)) };
+                // Not fused: the largest must become 2⁰ exactly, however large it is.
+                let x = s.sub(Group::<S, Q, P>::exponent(s, score, self.factors[i]), self.maxima[i]);
+                // As exact as the product that takes it.
+                *p = if P::NUMBERS == 1 { exp2(s, x) } else { exp2_coarse(s, x) };
+                self.sums[i] = s.add(self.sums[i], *p);
+            }
+            // SAFETY: a word lies before its keys, or where the first of them was.
+            unsafe { s.store(self.scores.as_mut_ptr().add(to + i * S::LANES), P::words(s, exponentials)) };
+        }
+    }
+}
+
 /// Scores of some keys.
 struct ScoreTile<'a, S: Simd, Q> {
     k: &'a [f32],
@@ -217,6 +244,8 @@ struct ScoreTile<'a, S: Simd, Q> {
 }
 
 impl<S: Simd, Q: Query<S>> RowKernel<S> for ScoreTile<'_, S, Q> {
+    const TILE_ROWS: usize = Q::TILE_ROWS;
+
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
         let mut starts = [s.splat(0.0); TILE_VECTORS];
@@ -254,19 +283,28 @@ impl<S: Simd, Q: Query<S>> RowKernel<S> for ScoreTile<'_, S, Q> {
 }
 
 /// Weighted sums of some columns of the values.
-struct ValueTile<'a, P> {
+struct ValueTile<'a, S: Simd, P> {
     v: &'a [f32],
     stride: usize,
     probabilities: &'a [f32],
+    /// What the output so far is multiplied by.
+    rescale: &'a Lanes<S>,
     depth: usize,
     output: &'a mut [f32],
     product: PhantomData<P>,
 }
 
-impl<S: Simd, P: Float<S>> RowKernel<S> for ValueTile<'_, P> {
+impl<S: Simd, P: Float<S>> RowKernel<S> for ValueTile<'_, S, P> {
+    const TILE_ROWS: usize = P::TILE_ROWS;
+
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
         let mut sums: Sums<S, ROWS> = load(s, self.output);
+        for sums in &mut sums {
+            for (sum, &rescale) in sums.iter_mut().zip(self.rescale) {
+                *sum = s.mul(*sum, rescale);
+            }
+        }
         let operands = Operands {
             a: self.v,
             a_row: 1,

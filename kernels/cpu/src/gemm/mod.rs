@@ -191,6 +191,8 @@ struct Dequantize<'a> {
 }
 
 impl<S: Simd, P: Product<S>> RowKernel<S> for BiasedTile<'_, P> {
+    const TILE_ROWS: usize = P::TILE_ROWS;
+
     #[inline(always)]
     fn run<const ROWS: usize>(self, s: S) {
         let mut sums: Sums<S, ROWS> = [[s.splat(0.0); TILE_VECTORS]; ROWS];

@@ -102,6 +102,9 @@ pub(crate) fn store<S: Simd, const ROWS: usize>(s: S, sums: &Sums<S, ROWS>, valu
 
 /// Something done with a tile of a height that is known when it is compiled.
 pub(crate) trait RowKernel<S: Simd> {
+    /// The most rows it is asked for.
+    const TILE_ROWS: usize;
+
     /// Does it. Inlined into a function compiled for the instruction set.
     fn run<const ROWS: usize>(self, s: S);
 }
@@ -133,13 +136,13 @@ pub(crate) fn with_rows<S: Simd, K: RowKernel<S>>(s: S, rows: usize, kernel: K) 
 
 #[inline(always)]
 fn with<const ROWS: usize, S: Simd, K: RowKernel<S>>(s: S, kernel: K) {
-    // Heights that this instruction set never uses are not compiled for it.
-    if const { ROWS <= S::TILE_ROWS } {
+    // Heights that are never used are not compiled.
+    if const { ROWS <= K::TILE_ROWS } {
         s.vectorize(
             #[inline(always)]
             || kernel.run::<ROWS>(s),
         );
     } else {
-        panic!("a tile of this instruction set has at most {} rows, not {ROWS}", S::TILE_ROWS);
+        panic!("a tile of this product has at most {} rows, not {ROWS}", K::TILE_ROWS);
     }
 }

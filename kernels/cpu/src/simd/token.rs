@@ -189,10 +189,11 @@ impl Token for Avx512Bf16 {
         };
         // SAFETY: a token exists only where the processor has BF16 and BW; all these are vectors of any pattern.
         unsafe {
-            let [low, high] = [low, high].map(|x| {
-                let halves = _mm512_cvtneps_pbh(transmute::<f32x16, __m512>(x));
-                _mm512_castsi256_si512(transmute::<__m256bh, __m256i>(halves))
-            });
+            // Not by a closure: it would be a function of its own, without these instructions.
+            let low = _mm512_cvtneps_pbh(transmute::<f32x16, __m512>(low));
+            let high = _mm512_cvtneps_pbh(transmute::<f32x16, __m512>(high));
+            let low = _mm512_castsi256_si512(transmute::<__m256bh, __m256i>(low));
+            let high = _mm512_castsi256_si512(transmute::<__m256bh, __m256i>(high));
             let places = transmute::<[u16; 32], __m512i>(ALTERNATE);
             transmute::<__m512i, f32x16>(_mm512_permutex2var_epi16(low, places, high))
         }
