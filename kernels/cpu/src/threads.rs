@@ -31,6 +31,8 @@ impl Threads {
             .thread_name(|i| format!("kernels-cpu-{i}"))
             .build()
             .map_err(|error| format!("cannot start {count} threads: {error}"))?;
+        // Waits until all of them run: what a thread allocates as it starts would else fall into a forward.
+        pool.broadcast(|_| ());
         Ok(Self { pool: Some(pool), count })
     }
 
