@@ -99,7 +99,7 @@ impl<S: Simd> Backend for CpuBackend<S> {
     fn pack_linear(&self, blocks: &[LinearBlock<'_>], format: WeightFormat) -> Result<Linear> {
         let (in_features, out_features) = check::linear_blocks(blocks)?;
         self.check_format(format, in_features)?;
-        let packed = Packed::<S>::zeroed(&self.name, [out_features, in_features], format)?;
+        let packed = Packed::<S>::zeroed(self.simd, &self.name, [out_features, in_features], format)?;
         let packed = packed.pack_blocks(&self.threads, blocks);
         Ok(Linear::from_packed(in_features, out_features, format, packed))
     }

@@ -36,8 +36,8 @@
 //!
 //! Pitfalls: packed weights belong to one instruction set, tensors to all of this crate. Tensors are `f32`, or
 //! `i32` for indices, whatever the precision of the layers between them (but for what only they and attention read); weights of any type of file are brought to
-//! the precision they are packed in. int8 takes 16 bits a weight where the processor has no instruction for bytes
-//! (VNNI). This backend does not train.
+//! the precision they are packed in. int8 takes a byte a weight everywhere, but only an instruction for bytes (VNNI)
+//! makes it much faster than f32. This backend does not train.
 
 mod backend;
 mod heads;

@@ -4,7 +4,7 @@ use kernels_backend::{AttentionOptions, Result, Tensor, WeightFormat, check, che
 
 use super::refuse_dropout;
 use crate::{
-    gemm::weight_scale,
+    gemm::vector_scale,
     heads::Heads,
     simd::Simd,
     storage::{RowShape, floats_mut},
@@ -28,7 +28,8 @@ pub(crate) fn attention_probabilities<S: Simd>(
     let [mut queries, mut keys] = [0, 1].map(|which| vectors(&heads, which, dims));
     if options.precision == WeightFormat::Int8 {
         keys.chunks_exact_mut((tokens * head_dim).max(1)).for_each(|keys| centre(keys, head_dim));
-        queries.chunks_exact_mut(head_dim).chain(keys.chunks_exact_mut(head_dim)).for_each(round);
+        let vectors = queries.chunks_exact_mut(head_dim).chain(keys.chunks_exact_mut(head_dim));
+        vectors.for_each(|vector| round(context.simd, vector));
     }
     let count = RowShape::of(probabilities).words();
     let out = Parts::new(&mut floats_mut(OP, "probabilities", probabilities, context.name)?[..count]);
@@ -65,8 +66,11 @@ fn centre(keys: &mut [f32], head_dim: usize) {
 }
 
 /// To integers times a scale, as the products of int8 take it.
-fn round(vector: &mut [f32]) {
-    let (scale, inverse) = weight_scale(vector);
+fn round<S: Simd>(s: S, vector: &mut [f32]) {
+    let (scale, inverse) = s.vectorize(
+        #[inline(always)]
+        || vector_scale(s, vector),
+    );
     vector.iter_mut().for_each(|x| *x = (*x * inverse).round_ties_even() * scale);
 }
 

@@ -18,9 +18,9 @@ use kernels_backend::{
     Activation, DType, Epilogue, Layout, Linear, Result, Rows, RowsMut, WeightFormat, Write, check,
 };
 
-use self::narrow::RowScale;
+use self::{narrow::RowScale, product::Int8Weights};
 pub(crate) use self::{
-    narrow::{Scratch, fill_words, vector_scale, weight_scale},
+    narrow::{Scratch, fill_words, vector_scale},
     pack::Packed,
     product::{Bf16, F32, Float, Int8, Product, bf16_code, nearest_code},
     tile::{Operands, RowKernel, Sums, accumulate, load, store, with_rows},
@@ -81,7 +81,7 @@ pub(crate) fn linear<S: Simd>(
     };
     match packed.format() {
         WeightFormat::Bf16 => job.run::<Bf16>(context),
-        WeightFormat::Int8 => job.run::<Int8>(context),
+        WeightFormat::Int8 => job.run::<Int8Weights>(context),
         _ => job.run::<F32>(context),
     }
     Ok(())

@@ -122,42 +122,26 @@ fn row_scale<S: Simd>(s: S, x: &[f32]) -> (RowScale, f32) {
         #[inline(always)]
         |x| s.sub(s.splat(0.0), x),
     );
-    // Maxima may pass NaN over, but x − x is zero for a finite number only.
-    let nothing = sum(
-        s,
-        x,
-        0.0,
-        #[inline(always)]
-        |x| s.sub(x, x),
-    );
-    let spread = most - least + nothing;
+    let spread = most - least + nothing(s, x);
     if spread == 0.0 || x.is_empty() {
         return (RowScale { scale: 0.0, least: x.first().copied().unwrap_or(0.0) }, 0.0);
     }
     (RowScale { scale: spread / 255.0, least }, 255.0 / spread)
 }
 
-/// As [`weight_scale`], a vector at a time.
+/// Zero for finite numbers, else NaN, which maxima may pass over.
 #[inline(always)]
-pub(crate) fn vector_scale<S: Simd>(s: S, x: &[f32]) -> (f32, f32) {
-    let largest = largest(
-        s,
-        x,
-        #[inline(always)]
-        |x| s.max(x, s.sub(s.splat(0.0), x)),
-    );
-    let nothing = sum(
+fn nothing<S: Simd>(s: S, x: &[f32]) -> f32 {
+    sum(
         s,
         x,
         0.0,
         #[inline(always)]
         |x| s.sub(x, x),
-    );
-    let largest = largest + nothing;
-    if largest == 0.0 { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) }
+    )
 }
 
-/// The largest f(xᵢ), of at least one.
+/// The largest f(xᵢ); of none, −∞.
 #[inline(always)]
 fn largest<S: Simd>(s: S, x: &[f32], f: impl Fn(S::Vector) -> S::Vector) -> f32 {
     let mut largest = s.splat(f32::NEG_INFINITY);
@@ -173,10 +157,23 @@ fn largest<S: Simd>(s: S, x: &[f32], f: impl Fn(S::Vector) -> S::Vector) -> f32 
     lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// The scale of an output feature, and what a weight is multiplied by; both NaN for one with NaN or an infinity.
-pub(crate) fn weight_scale(weights: &[f32]) -> (f32, f32) {
-    // `max` passes NaN over, but a product with zero is zero for a finite number only.
-    let nothing: f32 = weights.iter().map(|w| w * 0.0).sum();
-    let largest = weights.iter().fold(0.0, |largest: f32, w| largest.max(w.abs())) + nothing;
+/// The scale of a vector of signed integers, such as the weights of an output feature, and what a number is multiplied
+/// by; both NaN for one with NaN or an infinity.
+#[inline(always)]
+pub(crate) fn vector_scale<S: Simd>(s: S, x: &[f32]) -> (f32, f32) {
+    let most = largest(
+        s,
+        x,
+        #[inline(always)]
+        |x| s.max(x, s.sub(s.splat(0.0), x)),
+    );
+    let largest = most.max(0.0) + nothing(s, x);
     if largest == 0.0 { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) }
+}
+
+/// The integer that a weight becomes, given what it is multiplied by.
+#[inline(always)]
+pub(crate) fn weight_code(weight: f32, inverse: f32) -> i8 {
+    // The upper bits of the code are not those of the integer.
+    nearest_code(weight * inverse) as i8
 }

@@ -1,20 +1,21 @@
 //! Weights in panels.
 
+use bytemuck::Pod;
 use kernels_backend::{LinearBlock, PackedWeights, Result, Tensor, View, WeightFormat};
 
 use super::{
-    narrow::weight_scale,
-    product::{Bf16, F32, Int8, Product, bf16_code, join, nearest_code},
+    narrow::{vector_scale, weight_code},
+    product::{Bf16, F32, Int8Weights, Product, bf16_code},
 };
 use crate::{
     memory::Buffer,
-    simd::{MAX_TILE_COLUMNS, Simd},
+    simd::{MAX_TILE_COLUMNS, Simd, TILE_VECTORS},
     storage::{RowShape, floats},
     threads::Threads,
 };
 
-/// A linear layer packed for the tiles of one instruction set: `[panel][word][columns]`, where a panel holds as
-/// many output features as a tile has columns, and a word as many input features as its precision says. What lies past
+/// A linear layer packed for the tiles of one instruction set: `[panel][step][column][number]`, where a panel holds as
+/// many output features as a tile has columns, and a step as many input features as a word of x. What lies past
 /// the last feature is zero.
 pub(crate) struct Packed<S> {
     weights: Buffer,
@@ -26,14 +27,19 @@ pub(crate) struct Packed<S> {
     in_features: usize,
     /// Words along the input features.
     depth: usize,
+    /// The memory of a step along them in a panel, in words.
+    step_words: usize,
     out_features: usize,
-    simd: std::marker::PhantomData<S>,
+    simd: S,
 }
 
 impl<S: Simd> PackedWeights for Packed<S> {}
 
-/// Numbers of a row that are transposed together: with all rows of a panel they fit a first-level cache.
+/// Numbers of a row that are brought to codes and transposed together: with all rows of a panel they fit a first-level cache.
 const SPAN: usize = 64;
+
+/// Features whose scales are found by one task, in memory for one row.
+const MEASURED: usize = 16;
 
 /// Where weights come from: the numbers of a feature from some input feature on.
 trait Read: Fn(usize, usize, &mut [f32]) + Sync {}
@@ -42,29 +48,35 @@ impl<F: Fn(usize, usize, &mut [f32]) + Sync> Read for F {}
 impl<S: Simd> Packed<S> {
     /// Memory for a layer of this size.
     pub(crate) fn zeroed(
+        simd: S,
         name: &str,
         [out_features, in_features]: [usize; 2],
         format: WeightFormat,
     ) -> Result<Self> {
-        let numbers = match format {
-            WeightFormat::Bf16 => <Bf16 as Product<S>>::NUMBERS,
-            WeightFormat::Int8 => <Int8 as Product<S>>::NUMBERS,
-            _ => <F32 as Product<S>>::NUMBERS,
+        fn of<S: Simd, P: Product<S>>() -> (usize, usize) {
+            (P::NUMBERS, TILE_VECTORS * P::VECTOR_WORDS)
+        }
+        let (numbers, step_words) = match format {
+            WeightFormat::Bf16 => of::<S, Bf16>(),
+            WeightFormat::Int8 => of::<S, Int8Weights>(),
+            _ => of::<S, F32>(),
         };
         let depth = in_features.div_ceil(numbers);
         let padded = out_features.checked_next_multiple_of(S::TILE_COLUMNS);
+        let words = padded.and_then(|padded| (padded / S::TILE_COLUMNS * step_words).checked_mul(depth));
         let memory = |len| Buffer::of_shape(len, name, [out_features, in_features]);
         let dequantized = if format == WeightFormat::Int8 { padded } else { Some(0) };
         Ok(Self {
-            weights: memory(padded.and_then(|padded| padded.checked_mul(depth)))?,
+            weights: memory(words)?,
             bias: memory(padded)?,
             scales: memory(dequantized)?,
             sums: memory(dequantized)?,
             format,
             in_features,
             depth,
+            step_words,
             out_features,
-            simd: std::marker::PhantomData,
+            simd,
         })
     }
 
@@ -111,30 +123,40 @@ impl<S: Simd> Packed<S> {
     /// Fills output features `first..first + count`; `read(i, start, out)` gives numbers of the `i`-th of them.
     fn pack_rows(&mut self, threads: &Threads, first: usize, count: usize, read: impl Read) {
         match self.format {
-            WeightFormat::Bf16 => self.fill(threads, first, count, &read, |_, x| bf16_code(x), join::<2>),
+            WeightFormat::Bf16 => {
+                self.fill::<u16, 2>(threads, first, count, &read, |_, x| bf16_code(x) as u16)
+            }
             WeightFormat::Int8 => {
-                let inverse = self.measure(threads, first, count, &read);
-                let code = |i: usize, x: f32| nearest_code(x * inverse[i]);
-                if <Int8 as Product<S>>::NUMBERS == 4 {
-                    self.fill(threads, first, count, &read, code, join::<4>);
+                let inverses = self.measure(threads, first, count, &read);
+                let code = |i: usize, x: f32| weight_code(x, inverses[i]);
+                if <Int8Weights as Product<S>>::NUMBERS == 4 {
+                    self.fill::<i8, 4>(threads, first, count, &read, code);
                 } else {
-                    self.fill(threads, first, count, &read, code, join::<2>);
+                    self.fill::<i8, 2>(threads, first, count, &read, code);
                 }
             }
-            _ => self.fill(threads, first, count, &read, |_, x| x.to_bits(), join::<1>),
+            _ => self.fill::<f32, 1>(threads, first, count, &read, |_, x| x),
         }
     }
 
     /// Finds the scale of each of some features, keeps what undoes it, and returns what a weight is multiplied by.
     fn measure(&mut self, threads: &Threads, first: usize, count: usize, read: &impl Read) -> Vec<f32> {
-        let in_features = self.in_features;
+        let (s, in_features) = (self.simd, self.in_features);
         let mut found = vec![[0.0; 3]; count];
-        threads.for_each_chunk(&mut found, 1, |i, found| {
+        threads.for_each_chunk(&mut found, MEASURED, |i, found| {
             let mut row = vec![0.0; in_features];
-            read(i, 0, &mut row);
-            let (scale, inverse) = weight_scale(&row);
-            let sum: f64 = row.iter().map(|x| f64::from((x * inverse).round_ties_even())).sum();
-            found[0] = [scale, inverse, (sum * f64::from(scale)) as f32];
+            for (feature, found) in (i * MEASURED..).zip(found) {
+                read(feature, 0, &mut row);
+                *found = s.vectorize(
+                    #[inline(always)]
+                    || {
+                        let (scale, inverse) = vector_scale(s, &row);
+                        // The integers of as many features as int8 takes add up to less than 2³¹.
+                        let sum: i32 = row.iter().map(|&x| i32::from(weight_code(x, inverse))).sum();
+                        [scale, inverse, (f64::from(sum) * f64::from(scale)) as f32]
+                    },
+                );
+            }
         });
         for (i, [scale, _, sum]) in found.iter().enumerate() {
             (self.scales[first + i], self.sums[first + i]) = (*scale, *sum);
@@ -142,39 +164,46 @@ impl<S: Simd> Packed<S> {
         found.into_iter().map(|[_, inverse, _]| inverse).collect()
     }
 
-    /// [`Packed::pack_rows`] where `code(i, x)` is what a weight becomes and `join` makes a word.
-    fn fill<const NUMBERS: usize>(
+    /// [`Packed::pack_rows`] where `code(i, x)` is what a weight becomes; `NUMBERS` of a feature lie side by side.
+    fn fill<Code: Pod, const NUMBERS: usize>(
         &mut self,
         threads: &Threads,
         first: usize,
         count: usize,
         read: &impl Read,
-        code: impl Fn(usize, f32) -> u32 + Sync,
-        join: impl Fn([u32; NUMBERS]) -> f32 + Sync,
+        code: impl Fn(usize, f32) -> Code + Sync,
     ) {
-        let (in_features, columns) = (self.in_features, S::TILE_COLUMNS);
+        let (s, in_features, columns) = (self.simd, self.in_features, S::TILE_COLUMNS);
         let panels = first / columns..(first + count).div_ceil(columns);
-        let size = self.depth * columns;
+        let size = self.depth * self.step_words;
         let weights = &mut self.weights[panels.start * size..panels.end * size];
         threads.for_each_chunk(weights, size, |i, panel| {
+            let panel: &mut [[Code; NUMBERS]] = bytemuck::cast_slice_mut(panel);
             let panel_start = (panels.start + i) * columns;
             let features = first.max(panel_start)..(first + count).min(panel_start + columns);
-            let mut rows = [[0.0; SPAN]; MAX_TILE_COLUMNS];
+            let mut row = [0.0; SPAN];
+            let mut codes = [[Code::zeroed(); SPAN]; MAX_TILE_COLUMNS];
             for start in (0..in_features).step_by(SPAN) {
                 let span = SPAN.min(in_features - start);
+                // A last word that is not full.
+                row[span..].fill(0.0);
                 for feature in features.clone() {
-                    let row = &mut rows[feature - panel_start];
                     read(feature - first, start, &mut row[..span]);
-                    // A last word that is not full.
-                    row[span..].fill(0.0);
+                    s.vectorize(
+                        #[inline(always)]
+                        || {
+                            for (to, &x) in codes[feature - panel_start].iter_mut().zip(&row) {
+                                *to = code(feature - first, x);
+                            }
+                        },
+                    );
                 }
                 let words = span.div_ceil(NUMBERS);
                 let target = &mut panel[start / NUMBERS * columns..][..words * columns];
                 for (k, target) in target.chunks_exact_mut(columns).enumerate() {
                     for feature in features.clone() {
-                        let numbers = &rows[feature - panel_start][k * NUMBERS..];
-                        let word = std::array::from_fn(|n| code(feature - first, numbers[n]));
-                        target[feature - panel_start] = join(word);
+                        let column = feature - panel_start;
+                        target[column].copy_from_slice(&codes[column][k * NUMBERS..][..NUMBERS]);
                     }
                 }
             }
@@ -204,7 +233,7 @@ impl<S: Simd> Packed<S> {
     /// The weights of a panel.
     #[inline(always)]
     pub(crate) fn panel(&self, i: usize) -> &[f32] {
-        let size = self.depth * S::TILE_COLUMNS;
+        let size = self.depth * self.step_words;
         &self.weights[i * size..(i + 1) * size]
     }
 

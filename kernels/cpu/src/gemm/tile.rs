@@ -20,7 +20,7 @@ pub(crate) struct Operands<'a> {
     pub(crate) a_row: usize,
     /// Words between two steps along the sum.
     pub(crate) a_step: usize,
-    /// B: [`Simd::TILE_COLUMNS`] words for each step of the sum.
+    /// B: [`TILE_VECTORS`] vectors, of as many words as the precision says, for each step of the sum.
     pub(crate) b: &'a [f32],
     /// Whether B is larger than the first-level cache, so that it pays to ask for it ahead.
     pub(crate) b_is_far: bool,
@@ -41,7 +41,8 @@ pub(crate) fn accumulate<S: Simd, P: Product<S>, const ROWS: usize>(
         return;
     }
     assert!(a.len() > (ROWS - 1) * a_row + (depth - 1) * a_step, "A holds all rows of the tile");
-    assert!(b.len() >= depth * S::TILE_COLUMNS, "B holds all terms of the sum");
+    let b_step = TILE_VECTORS * P::VECTOR_WORDS;
+    assert!(b.len() >= depth * b_step, "B holds all terms of the sum");
     let (mut a, mut b) = (a.as_ptr(), b.as_ptr());
     // Only a variable that nothing else can see is sure to stay in registers: the caller may index its sums by numbers
     // that are not constants, so they lie in memory, and over a prefetch the compiler writes them back at every step.
@@ -52,8 +53,8 @@ pub(crate) fn accumulate<S: Simd, P: Product<S>, const ROWS: usize>(
         }
         let mut columns = [s.splat(0.0); TILE_VECTORS];
         for (v, column) in columns.iter_mut().enumerate() {
-            // SAFETY: `depth` steps of `TILE_COLUMNS` words lie in `b`.
-            *column = unsafe { s.load(b.add(v * S::LANES)) };
+            // SAFETY: `depth` steps of `b_step` words lie in `b`.
+            *column = unsafe { P::load_vector(s, b.add(v * P::VECTOR_WORDS)) };
         }
         for step in 0..P::STEPS {
             let mut parts = columns;
@@ -71,7 +72,7 @@ pub(crate) fn accumulate<S: Simd, P: Product<S>, const ROWS: usize>(
         }
         // The pointers are not used again after the last step, so they may then point past the slices.
         a = a.wrapping_add(a_step);
-        b = b.wrapping_add(S::TILE_COLUMNS);
+        b = b.wrapping_add(b_step);
     }
     *sums = registers;
 }

@@ -21,6 +21,12 @@ macro_rules! emulated {
                 pulp::cast::<[f32; $lanes], _>(std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] }))
             }
 
+            unsafe fn load_bytes(self, from: *const f32) -> F32s<Self> {
+                // SAFETY: the caller vouches for half a vector, which is as many bytes.
+                let bytes = unsafe { from.cast::<[i8; 2 * $lanes]>().read_unaligned() };
+                pulp::cast::<[i16; 2 * $lanes], _>(bytes.map(i16::from))
+            }
+
             fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self> {
                 let (a, b): ([u32; $lanes], [u32; $lanes]) = (pulp::cast(a), pulp::cast(b));
                 pulp::cast::<[i32; $lanes], _>(std::array::from_fn(|i| adjacent(a[i], b[i])))
@@ -49,6 +55,11 @@ impl Token for EmulatedDot {
 
     fn max(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
         Token::max(self.pulp(), a, b)
+    }
+
+    unsafe fn load_bytes(self, from: *const f32) -> F32s<Self> {
+        // SAFETY: by this function's contract.
+        unsafe { self.pulp().load_bytes(from) }
     }
 
     fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self> {

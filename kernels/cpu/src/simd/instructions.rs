@@ -37,6 +37,12 @@ impl<T: Token, const TILE_ROWS: usize> Simd for Instructions<T, TILE_ROWS> {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const f32) -> F32s<T> {
+        // SAFETY: by this function's contract.
+        unsafe { self.0.load_bytes(from) }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: F32s<T>) {
         // SAFETY: the caller vouches for `LANES` numbers, which is the size of the vector.
         unsafe { to.cast::<F32s<T>>().write_unaligned(v) }

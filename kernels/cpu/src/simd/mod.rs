@@ -57,6 +57,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// - `from` is valid for reads of [`Simd::LANES`] numbers; it need not be aligned to a vector.
     unsafe fn load(self, from: *const f32) -> Self::Vector;
 
+    /// Reads twice as many signed bytes as a vector has lanes, each widened to 16 bits.
+    ///
+    /// # Safety
+    /// - `from` is valid for reads of half of [`Simd::LANES`] numbers; it need not be aligned to a vector.
+    unsafe fn load_bytes(self, from: *const f32) -> Self::Vector;
+
     /// Writes a vector.
     ///
     /// # Safety

@@ -36,6 +36,13 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const f32) -> f32x4 {
+        // SAFETY: the caller vouches for two numbers, which is the size of the array.
+        let bytes = unsafe { from.cast::<[i8; 8]>().read_unaligned() };
+        bytemuck::cast(i16x8::new(bytes.map(i16::from)))
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32, v: f32x4) {
         // SAFETY: the caller vouches for four numbers, which is the size of the array.
         unsafe { to.cast::<[f32; 4]>().write_unaligned(v.to_array()) }

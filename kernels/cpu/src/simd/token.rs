@@ -5,7 +5,7 @@ use std::mem::transmute;
 
 #[cfg(target_arch = "x86_64")]
 use pulp::{
-    f32x16,
+    f32x16, i8x16, i8x32,
     x86::{V3, V4},
 };
 
@@ -34,6 +34,12 @@ pub(crate) trait Token: Copy + Send + Sync + 'static {
     fn max(self, a: F32s<Self>, b: F32s<Self>) -> F32s<Self> {
         pulp::Simd::max_f32s(self.pulp(), a, b)
     }
+
+    /// As [`super::Simd::load_bytes`].
+    ///
+    /// # Safety
+    /// - `from` is valid for reads of half a vector; it need not be aligned to one.
+    unsafe fn load_bytes(self, from: *const f32) -> F32s<Self>;
 
     /// In each 32-bit lane, the product of the lower plus that of the upper 16 bits, all signed.
     fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self>;
@@ -82,6 +88,12 @@ impl Token for V3 {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const f32) -> F32s<Self> {
+        // SAFETY: the caller vouches for half a vector, which is 16 bytes.
+        pulp::cast(self.convert_i8x16_to_i16x16(unsafe { from.cast::<i8x16>().read_unaligned() }))
+    }
+
+    #[inline(always)]
     fn multiply_adjacent(self, a: F32s<Self>, b: F32s<Self>) -> I32s<Self> {
         self.multiply_wrapping_add_adjacent_i16x16(pulp::cast(a), pulp::cast(b))
     }
@@ -99,6 +111,12 @@ impl Token for V4 {
     #[inline(always)]
     fn pulp(self) -> Self {
         self
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const f32) -> F32s<Self> {
+        // SAFETY: the caller vouches for half a vector, which is 32 bytes.
+        pulp::cast(self.convert_i8x32_to_i16x32(unsafe { from.cast::<i8x32>().read_unaligned() }))
     }
 
     #[inline(always)]
@@ -147,6 +165,12 @@ impl Token for Avx512Bf16 {
         }
         // SAFETY: a token exists only where `try_new` found them.
         unsafe { with_features(f) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const f32) -> F32s<Self> {
+        // SAFETY: by this function's contract.
+        unsafe { self.0.load_bytes(from) }
     }
 
     #[inline(always)]
