@@ -4,6 +4,9 @@
 //! instructions no bench can tell. So the loops are looked for in the code itself: those that broadcast x and multiply-add
 //! into many vectors. None of them may touch the stack. A loop that also unpacks its words, as bf16 without instructions
 //! for it does, has no room to spare and is not looked at.
+//!
+//! A closure that the compiler does not inline is a function without vector instructions, and each of its intrinsics a call
+//! through memory; so no kernel may call an intrinsic.
 
 use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
@@ -31,7 +34,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         .output()
         .context("running objdump, which is part of binutils")?;
     ensure!(output.status.success(), "objdump: {}", String::from_utf8_lossy(&output.stderr).trim());
-    let tiles = tiles(&String::from_utf8_lossy(&output.stdout));
+    let disassembly = String::from_utf8_lossy(&output.stdout);
+    let tiles = tiles(&disassembly);
     ensure!(!tiles.is_empty(), "{}: expected loops of multiply-adds, found none", program.display());
     let mut counts = BTreeMap::new();
     tiles.iter().for_each(|tile| *counts.entry(&tile.instruction).or_insert(0) += 1);
@@ -41,9 +45,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         let Tile { function, instruction, multiply_adds, stack } = tile;
         println!("{stack} accesses of the stack beside {multiply_adds} {instruction} in {function}");
     }
+    let called = called_intrinsics(&disassembly);
+    for (function, instruction) in &called {
+        println!("{instruction} in {function}");
+    }
     if !spilled.is_empty() {
         bail!("{} of {} tiles do not stay in registers", spilled.len(), tiles.len());
     }
+    ensure!(called.is_empty(), "{} intrinsics are called as functions", called.len());
     Ok(())
 }
 
@@ -63,15 +72,32 @@ type Line<'a> = (u64, &'a str);
 
 fn tiles(disassembly: &str) -> Vec<Tile> {
     let mut tiles = Vec::new();
-    for function in disassembly.split("\n\n") {
-        let mut lines = function.trim_start().lines();
-        let Some(name) = lines.next().and_then(|line| line.split_once('<')?.1.strip_suffix(">:")) else {
-            continue;
-        };
-        let code: Vec<Line<'_>> = lines.filter_map(instruction).collect();
+    for (name, code) in functions(disassembly) {
         tiles.extend(innermost_loops(&code).filter_map(|body| tile(name, body)));
     }
     tiles
+}
+
+/// Kernels, and their instructions that call an intrinsic.
+fn called_intrinsics(disassembly: &str) -> Vec<(&str, &str)> {
+    let kernels =
+        functions(disassembly).filter(|(name, _)| name.contains("kernels_cpu") || name.contains("pulp"));
+    let mut called = Vec::new();
+    for (name, code) in kernels {
+        let calls =
+            code.into_iter().filter(|(_, text)| text.starts_with("call") && text.contains("core_arch"));
+        called.extend(calls.map(|(_, text)| (name, text)));
+    }
+    called
+}
+
+/// Every function with its code.
+fn functions(disassembly: &str) -> impl Iterator<Item = (&str, Vec<Line<'_>>)> {
+    disassembly.split("\n\n").filter_map(|function| {
+        let mut lines = function.trim_start().lines();
+        let name = lines.next()?.split_once('<')?.1.strip_suffix(">:")?;
+        Some((name, lines.filter_map(instruction).collect()))
+    })
 }
 
 fn instruction(line: &str) -> Option<Line<'_>> {
@@ -138,6 +164,15 @@ mod tests {
         assert_eq!(tiles(&function("vmovups (%rdx),%zmm30")), [tile(0)]);
         assert_eq!(tiles(&function("vmovups %zmm3,0x40(%rsp)")), [tile(1)]);
         assert_eq!(tiles(&function("vmovups %zmm3,0x40(%rsp,%rcx,4)")), [tile(1)]);
+    }
+
+    #[test]
+    fn a_kernel_that_calls_an_intrinsic_is_found() {
+        let call = function("call   80 <_ZN4core9core_arch3x8612_mm256_add_psE>");
+        assert_eq!(called_intrinsics(&call), []);
+        let kernel = call.replace("<tile>", "<_ZN11kernels_cpu5heads3putE>");
+        let expected = ("_ZN11kernels_cpu5heads3putE", "call   80 <_ZN4core9core_arch3x8612_mm256_add_psE>");
+        assert_eq!(called_intrinsics(&kernel), [expected]);
     }
 
     #[test]
