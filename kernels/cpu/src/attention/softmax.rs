@@ -4,7 +4,7 @@ use std::{marker::PhantomData, ops::Range};
 
 use super::{Lanes, keys::Keys, query::Query};
 use crate::{
-    gemm::{Float, Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
+    gemm::{Ahead, Float, LINE, Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
     heads::Heads,
     math::{exp2, exp2_coarse},
     simd::{Simd, TILE_VECTORS},
@@ -229,6 +229,14 @@ impl<S: Simd, Q: Query<S>, P: Float<S>> Exponentials<'_, S, Q, P> {
     }
 }
 
+/// Keys or values that are asked for ahead, where that pays. On Zen 4 with tiles of 14 × 32 it was one of three changes
+/// that together took 15 % off attention; tiles of AVX2 take four to five steps in the time of one such, and on Zen 3 they
+/// lose 1 %.
+#[inline(always)]
+fn ahead<S: Simd>(from: *const f32, step: usize) -> Option<Ahead> {
+    if S::LANES == 16 { Some(Ahead { from, step }) } else { None }
+}
+
 /// Scores of some keys.
 struct ScoreTile<'a, S: Simd, Q> {
     k: &'a [f32],
@@ -260,7 +268,9 @@ impl<S: Simd, Q: Query<S>> RowKernel<S> for ScoreTile<'_, S, Q> {
             a_row: self.stride,
             a_step: 1,
             b: self.queries,
-            b_is_far: false,
+            // The next keys, where they follow these; a step for each word of a key is enough, as a line has more words
+            // than a tile has rows.
+            ahead: ahead::<S>(self.k.as_ptr().wrapping_add(ROWS * self.stride), LINE),
             depth: self.depth,
         };
         accumulate::<S, Q, ROWS>(s, operands, &mut sums);
@@ -310,7 +320,8 @@ impl<S: Simd, P: Float<S>> RowKernel<S> for ValueTile<'_, S, P> {
             a_row: 1,
             a_step: self.stride,
             b: self.probabilities,
-            b_is_far: false,
+            // The next columns.
+            ahead: ahead::<S>(self.v.as_ptr().wrapping_add(LINE), self.stride),
             depth: self.depth,
         };
         accumulate::<S, P, ROWS>(s, operands, &mut sums);

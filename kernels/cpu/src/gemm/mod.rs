@@ -23,7 +23,7 @@ pub(crate) use self::{
     narrow::{Scratch, fill_words, vector_scale},
     pack::Packed,
     product::{Bf16, F32, Float, Int8, Product, bf16_code, nearest_code},
-    tile::{Operands, RowKernel, Sums, accumulate, load, store, with_rows},
+    tile::{Ahead, LINE, Operands, RowKernel, Sums, accumulate, load, store, with_rows},
 };
 use crate::{
     activation,
@@ -201,7 +201,7 @@ impl<S: Simd, P: Product<S>> RowKernel<S> for BiasedTile<'_, P> {
             a_row: self.a_stride,
             a_step: 1,
             b: self.b,
-            b_is_far: true,
+            ahead: Some(Ahead::of_weights::<S, P>(self.b)),
             depth: self.depth,
         };
         accumulate::<S, P, ROWS>(s, operands, &mut sums);
