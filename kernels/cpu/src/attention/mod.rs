@@ -6,7 +6,8 @@
 //! (Milakov and Gimelshein, arXiv:1805.02867), so a block of scores never leaves the first-level cache.
 //!
 //! Where a processor has dot products of bf16, queries, keys and values may be bf16; exponentials are then rounded to it
-//! too before they are multiplied. Scores, maxima and sums are f32 in any case.
+//! too before they are multiplied. Beside layers of int8, queries and keys are multiplied as integers (`integers`), whose
+//! scales come to the scores before the maximum is taken. Scores, maxima and sums are f32 in any case.
 
 mod integers;
 mod keys;
