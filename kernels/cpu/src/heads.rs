@@ -5,7 +5,7 @@ use std::ops::Range;
 use kernels_backend::{DType, Layout, Result, Tensor, Write};
 
 use crate::{
-    operand::{put, round},
+    operand::{put, round, widen},
     simd::Simd,
     storage::{CpuStorage, floats, floats_mut, row_stride},
     threads::Parts,
@@ -133,22 +133,30 @@ impl<'a> HeadsMut<'a> {
                     let filler = if whole { strides.head_dim % 2 } else { 0 };
                     let piece = piece.start - columns.start..piece.end - columns.start;
                     for (r, values) in here.chunks_exact(width).enumerate() {
-                        let (at, values) = (at + r * strides.token, &values[piece.clone()]);
                         // SAFETY: by this function's contract; different columns lie in different places.
                         unsafe {
-                            match &self.memory {
-                                Memory::Numbers(parts) => {
-                                    put(s, parts.part(at..at + values.len()), values, write)
-                                }
-                                Memory::Halves(parts) => {
-                                    round(values, parts.part(at..at + values.len() + filler), write);
-                                }
-                            }
-                        }
+                            self.put_at(s, at + r * strides.token, &values[piece.clone()], filler, write)
+                        };
                     }
                 },
             );
             (row, values) = (row + count, rest);
+        }
+    }
+
+    /// Writes or adds numbers that lie together, and in bf16 so many zeros after them.
+    ///
+    /// # Safety
+    /// - Nobody else reads or writes there meanwhile.
+    #[inline(always)]
+    unsafe fn put_at<S: Simd>(&self, s: S, at: usize, values: &[f32], filler: usize, write: Write) {
+        match &self.memory {
+            // SAFETY: by this function's contract.
+            Memory::Numbers(parts) => put(s, unsafe { parts.part(at..at + values.len()) }, values, write),
+            Memory::Halves(parts) => {
+                // SAFETY: by this function's contract.
+                round(values, unsafe { parts.part(at..at + values.len() + filler) }, write);
+            }
         }
     }
 }
@@ -190,9 +198,11 @@ impl<'a> Heads<'a> {
         self.strides.token / self.numbers
     }
 
-    /// All numbers, where they are bf16.
-    pub(crate) fn halves(&self) -> &'a [u16] {
-        bytemuck::cast_slice(self.words)
+    /// One vector, where they are bf16.
+    #[inline(always)]
+    pub(crate) fn halves(&self, which: usize, head: usize, token: usize) -> &'a [u16] {
+        let start = self.first(which, head) + token * self.strides.token;
+        &bytemuck::cast_slice(self.words)[start..start + self.strides.head_dim]
     }
 
     /// The first numbers of one vector.
@@ -207,8 +217,7 @@ impl<'a> Heads<'a> {
         if self.numbers == 1 {
             to.copy_from_slice(&self.words[at..at + to.len()]);
         } else {
-            let halves = &self.halves()[at..at + to.len()];
-            to.iter_mut().zip(halves).for_each(|(to, &half)| *to = half::bf16::from_bits(half).to_f32());
+            widen(&bytemuck::cast_slice(self.words)[at..at + to.len()], to);
         }
     }
 

@@ -70,6 +70,13 @@ impl Buffer {
     }
 }
 
+/// Makes `memory` at least so long; it is never shortened, so that nothing is allocated once the largest was seen.
+pub(crate) fn grow<T: Clone + Default>(memory: &mut Vec<T>, len: usize) {
+    if memory.len() < len {
+        memory.resize(len, T::default());
+    }
+}
+
 impl Default for Buffer {
     /// No memory.
     fn default() -> Self {

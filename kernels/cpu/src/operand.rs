@@ -147,6 +147,12 @@ pub(crate) fn round(values: &[f32], to: &mut [u16], write: Write) {
     rest.fill(0);
 }
 
+/// The inverse of [`round`], for the first numbers of a row.
+#[inline(always)]
+pub(crate) fn widen(halves: &[u16], to: &mut [f32]) {
+    to.iter_mut().zip(halves).for_each(|(to, &half)| *to = half::bf16::from_bits(half).to_f32());
+}
+
 /// `to = [to +] values`, a vector at a time: a call of `memcpy` would cost as much as it copies.
 #[inline(always)]
 pub(crate) fn put<S: Simd>(s: S, to: &mut [f32], values: &[f32], write: Write) {

@@ -9,8 +9,8 @@ use crate::{
     threads::{Parts, Threads},
 };
 
-/// Numbers in a cache line.
-const LINE: usize = 16;
+/// Words in a cache line.
+pub(crate) const LINE: usize = 16;
 
 /// Rows from this width on are padded. A tile reads several rows at the same column; where rows lie a multiple
 /// of 4 KiB apart, all of them fall into the same few places of the first-level cache (measured: 60 instead of

@@ -4,7 +4,7 @@ use kernels_backend::{DType, Error, Layout, Result, Rows, RowsMut, Tensor, View,
 
 use crate::{
     heads::{Heads, HeadsMut},
-    operand::OperandMut,
+    operand::{OperandMut, widen},
     simd::Portable,
     storage::{Matrix, RowShape, floats, floats_mut, integers, levels},
     threads::Threads,
@@ -100,7 +100,7 @@ pub(crate) fn read(name: &str, src: &Tensor, dst: &mut [f32]) -> Result<()> {
         let rows = Rows::from(src);
         let (pairs, width) = (Matrix::of_pairs(OP, "source", &rows, name)?, rows.dims.width);
         for (i, out) in dst.chunks_exact_mut(width.max(1)).enumerate() {
-            widen(pairs.row(i), 0, out);
+            widen(bytemuck::cast_slice(pairs.row(i)), out);
         }
         return Ok(());
     }
@@ -119,16 +119,13 @@ pub(crate) fn cast(threads: &Threads, name: &str, src: &Rows<'_>, dst: RowsMut<'
     let mut dst = OperandMut::new(OP, "destination", dst, name)?;
     if src.tensor.dtype() == DType::Bf16 {
         let src = Matrix::of_pairs(OP, "source", src, name)?;
-        dst.for_each_row(threads, |i, row| row.fill(|columns, to| widen(src.row(i), columns.start, to)));
+        dst.for_each_row(threads, |i, row| {
+            let halves: &[u16] = bytemuck::cast_slice(src.row(i));
+            row.fill(|columns, to| widen(&halves[columns], to));
+        });
     } else {
         let src = Matrix::new(OP, "source", src, name)?;
         dst.for_each_row(threads, |i, row| row.fill(|columns, to| to.copy_from_slice(&src.row(i)[columns])));
     }
     Ok(())
-}
-
-/// The numbers of a row of bf16 from the `start`-th on.
-fn widen(pairs: &[f32], start: usize, to: &mut [f32]) {
-    let halves: &[u16] = bytemuck::cast_slice(pairs);
-    to.iter_mut().zip(&halves[start..]).for_each(|(to, &half)| *to = half::bf16::from_bits(half).to_f32());
 }

@@ -97,35 +97,29 @@ pub fn any_head_and_any_number_of_tokens_agree_with_the_reference(subject: &dyn 
 /// [`AttentionOptions::precision`] allows rounding and asks for no more of it than there is. Queries, keys and values are
 /// f32, or of the type that the backend asks for.
 pub fn what_may_be_rounded_to_bf16_agrees_with_the_reference_within_that(subject: &dyn Subject) {
-    proptest!(cases(subject.cases()), |(
-        batch in 1..3usize, tokens in awkward(subject, 1), num_heads in 1..4usize,
-        head_dim in proptest::sample::select(HEAD_DIMS), by_head in any::<bool>(), scale in -1.0f32..1.0,
-        context in types(subject, Operand::Handed), as_asked in any::<bool>(), seed in any::<u64>(),
-    )| {
-        let dims = [batch, tokens, num_heads, head_dim];
-        let case = Case { context, by_head, precision: WeightFormat::Bf16, ..Case::f32(dims, scale) };
-        let qkv = noise_in_bf16(seed, batch * tokens * 3 * num_heads * head_dim);
-        agree_in(subject, DType::Bf16, "attention", tokens + head_dim, 1.0, &|backend| {
-            case.as_asked(as_asked, backend).run(backend, &qkv)
-        });
-    });
+    beside_layers_of(subject, WeightFormat::Bf16, &|_, _| DType::Bf16);
 }
 
 /// The integers are the same, so nothing but what comes after them differs: f32, or bf16 where the backend asks for it.
 pub fn queries_and_keys_in_int8_agree_with_the_reference(subject: &dyn Subject) {
-    if !subject.formats().contains(&WeightFormat::Int8) {
-        return;
+    if subject.formats().contains(&WeightFormat::Int8) {
+        beside_layers_of(subject, WeightFormat::Int8, &|as_asked, context| {
+            if as_asked { DType::Bf16 } else { context }
+        });
     }
+}
+
+/// Any sizes and layout in this precision. `rounding(as asked, type of the context)` is the type of what is rounded.
+fn beside_layers_of(subject: &dyn Subject, precision: WeightFormat, rounding: &dyn Fn(bool, DType) -> DType) {
     proptest!(cases(subject.cases()), |(
         batch in 1..3usize, tokens in awkward(subject, 1), num_heads in 1..4usize,
         head_dim in proptest::sample::select(HEAD_DIMS), by_head in any::<bool>(), scale in -1.0f32..1.0,
         context in types(subject, Operand::Handed), as_asked in any::<bool>(), seed in any::<u64>(),
     )| {
         let dims = [batch, tokens, num_heads, head_dim];
-        let case = Case { context, by_head, precision: WeightFormat::Int8, ..Case::f32(dims, scale) };
+        let case = Case { context, by_head, precision, ..Case::f32(dims, scale) };
         let qkv = noise_in_bf16(seed, batch * tokens * 3 * num_heads * head_dim);
-        let dtype = if as_asked { DType::Bf16 } else { context };
-        agree_in(subject, dtype, "attention", tokens + head_dim, 1.0, &|backend| {
+        agree_in(subject, rounding(as_asked, context), "attention", tokens + head_dim, 1.0, &|backend| {
             case.as_asked(as_asked, backend).run(backend, &qkv)
         });
     });

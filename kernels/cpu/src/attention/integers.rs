@@ -5,7 +5,7 @@ use kernels_backend::{Result, check::AttentionDims};
 use crate::{
     gemm::{Int8, Product, fill_words, nearest_code, vector_scale},
     heads::Heads,
-    memory::Buffer,
+    memory::{Buffer, grow},
     simd::Simd,
     stream::Context,
     threads::Parts,
@@ -36,10 +36,9 @@ impl IntegerKeys {
         let AttentionDims { batch, tokens, num_heads, head_dim } = dims;
         let (heads, depth) = (batch * num_heads, head_dim.div_ceil(<Int8 as Product<S>>::NUMBERS));
         self.words.grow(context.name, [heads * tokens, depth])?;
-        let grow = |len: usize, needed: usize| len.max(needed);
-        self.scales.resize(grow(self.scales.len(), heads * tokens), 0.0);
-        self.means.resize(grow(self.means.len(), heads * head_dim), 0.0);
-        self.centred.resize(grow(self.centred.len(), heads * head_dim), 0.0);
+        grow(&mut self.scales, heads * tokens);
+        grow(&mut self.means, heads * head_dim);
+        grow(&mut self.centred, heads * head_dim);
         let words = Parts::new(&mut self.words[..heads * tokens * depth]);
         let (scales, means) = (Parts::new(&mut self.scales), Parts::new(&mut self.means));
         let centred = Parts::new(&mut self.centred);

@@ -43,10 +43,7 @@ impl PairedValues {
         context.threads.for_each(batch * num_heads * pieces, |task| {
             let (i, first) = (task / pieces, task % pieces * TOKENS);
             let count = TOKENS.min(tokens - first);
-            let values = |token: usize| {
-                let start = qkv.strides.start(i / num_heads, 2, i % num_heads) + token * qkv.strides.token;
-                &qkv.halves()[start..start + head_dim]
-            };
+            let values = |token: usize| qkv.halves(2, i, token);
             let start = i * head + first / 2 * head_dim;
             // SAFETY: tokens from `first` on belong to one task.
             let words = unsafe { parts.part(start..start + count.div_ceil(2) * head_dim) };

@@ -28,6 +28,7 @@ use self::{
 use crate::{
     gemm::{Bf16, F32, Float, Int8, Product},
     heads::Heads,
+    memory::grow,
     operand::OperandMut,
     simd::{Simd, TILE_VECTORS},
     storage::MatrixMut,
@@ -89,20 +90,18 @@ pub(crate) fn attention<S: Simd>(
     let v = if is_bf16 { scratch.values.pair(context, &heads, dims)? } else { &[] };
     let keys = |head: usize| {
         let AttentionDims { tokens, head_dim, .. } = dims;
-        let (mut keys, stride) = (Keys { k, k_stride: 0, scales, v, v_stride: 0 }, heads.stride());
-        if integers {
-            keys.k_stride = head_dim.div_ceil(<Int8 as Product<S>>::NUMBERS);
-            keys.k = &k[head * tokens * keys.k_stride..];
-            keys.scales = &scales[head * tokens..];
+        let (k, k_stride, scales) = if integers {
+            let depth = head_dim.div_ceil(<Int8 as Product<S>>::NUMBERS);
+            (&k[head * tokens * depth..], depth, &scales[head * tokens..])
         } else {
-            (keys.k, keys.k_stride) = (heads.words(1, head), stride);
-        }
-        if is_bf16 {
-            (keys.v, keys.v_stride) = (&v[head * tokens.div_ceil(2) * head_dim..], head_dim);
+            (heads.words(1, head), heads.stride(), scales)
+        };
+        let (v, v_stride) = if is_bf16 {
+            (&v[head * tokens.div_ceil(2) * head_dim..], head_dim)
         } else {
-            (keys.v, keys.v_stride) = (heads.words(2, head), stride);
-        }
-        keys
+            (heads.words(2, head), heads.stride())
+        };
+        Keys { k, k_stride, scales, v, v_stride }
     };
     let (threads, scratch) = (context.threads, &mut scratch.threads);
     // Where the constant is false, tiles of products that are not there are not even compiled.
@@ -152,9 +151,7 @@ impl<S: Simd> Job<'_, S> {
     ) {
         let AttentionDims { batch, tokens, num_heads, head_dim } = self.dims;
         let needed = KEY_BLOCK * S::TILE_COLUMNS + GROUPS * Group::<S, Q, P>::words(head_dim);
-        for words in scratch.iter_mut().filter(|words| words.len() < needed) {
-            words.resize(needed, 0.0);
-        }
+        scratch.iter_mut().for_each(|words| grow(words, needed));
         let per_task = GROUPS * S::TILE_COLUMNS;
         let tasks_per_head = tokens.div_ceil(per_task);
         threads.for_each_with(scratch, batch * num_heads * tasks_per_head, |scratch, task| {

@@ -7,6 +7,24 @@ use crate::{
     simd::Simd,
 };
 
+/// Which query, and what turns its scores into exponents of two.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) heads: &'a Heads<'a>,
+    pub(super) head: usize,
+    pub(super) token: usize,
+    pub(super) factor: f32,
+}
+
+impl<'a> Asked<'a> {
+    /// Its words as they lie, of which there are so many.
+    #[inline(always)]
+    fn words(&self, count: usize) -> impl Iterator<Item = (usize, f32)> + use<'a> {
+        let from = self.token * self.heads.stride();
+        self.heads.words(0, self.head)[from..from + count].iter().copied().enumerate()
+    }
+}
+
 /// What is known of the scores of one query.
 pub(super) struct Lane {
     /// What they are multiplied by, to be exponents of two. Not negative, so that a maximum stays one.
@@ -27,33 +45,15 @@ pub(crate) trait Query<S: Simd>: Product<S> {
     /// Whether its sums are integers.
     const INTEGERS: bool = false;
 
-    /// Hands out the words of one query; `factor` turns its scores into exponents of two. Each piece of memory holds a
-    /// vector.
-    fn take(
-        s: S,
-        heads: &Heads<'_>,
-        head: usize,
-        token: usize,
-        factor: f32,
-        memory: [&mut [f32]; 2],
-        put: impl FnMut(usize, f32),
-    ) -> Lane;
+    /// Hands out the words of a query. Each piece of memory holds a vector.
+    fn take(s: S, query: Asked<'_>, memory: [&mut [f32]; 2], put: impl FnMut(usize, f32)) -> Lane;
 }
 
 impl<S: Simd> Query<S> for F32 {
     /// The factor goes into the query, which saves a multiplication for each score.
     #[inline(always)]
-    fn take(
-        _: S,
-        heads: &Heads<'_>,
-        head: usize,
-        token: usize,
-        factor: f32,
-        [numbers, _]: [&mut [f32]; 2],
-        mut put: impl FnMut(usize, f32),
-    ) -> Lane {
-        let words = &heads.words(0, head)[token * heads.stride()..][..numbers.len()];
-        words.iter().enumerate().for_each(|(k, &word)| put(k, word * factor));
+    fn take(_: S, query: Asked<'_>, [numbers, _]: [&mut [f32]; 2], mut put: impl FnMut(usize, f32)) -> Lane {
+        query.words(numbers.len()).for_each(|(k, word)| put(k, word * query.factor));
         Lane::of(1.0)
     }
 }
@@ -61,19 +61,11 @@ impl<S: Simd> Query<S> for F32 {
 impl<S: Simd> Query<S> for Bf16 {
     /// Times the factor it would be rounded a second time, so it takes the sign only.
     #[inline(always)]
-    fn take(
-        _: S,
-        heads: &Heads<'_>,
-        head: usize,
-        token: usize,
-        factor: f32,
-        [numbers, _]: [&mut [f32]; 2],
-        mut put: impl FnMut(usize, f32),
-    ) -> Lane {
-        let signs = if factor < 0.0 { 0x8000_8000 } else { 0 };
-        let words = &heads.words(0, head)[token * heads.stride()..][..numbers.len().div_ceil(2)];
-        words.iter().enumerate().for_each(|(k, &word)| put(k, f32::from_bits(word.to_bits() ^ signs)));
-        Lane::of(factor.abs())
+    fn take(_: S, query: Asked<'_>, [numbers, _]: [&mut [f32]; 2], mut put: impl FnMut(usize, f32)) -> Lane {
+        let signs = if query.factor < 0.0 { 0x8000_8000 } else { 0 };
+        let words = query.words(numbers.len().div_ceil(2));
+        words.for_each(|(k, word)| put(k, f32::from_bits(word.to_bits() ^ signs)));
+        Lane::of(query.factor.abs())
     }
 }
 
@@ -83,13 +75,11 @@ impl<S: Simd> Query<S> for Int8 {
     #[inline(always)]
     fn take(
         s: S,
-        heads: &Heads<'_>,
-        head: usize,
-        token: usize,
-        factor: f32,
+        query: Asked<'_>,
         [numbers, words]: [&mut [f32]; 2],
         mut put: impl FnMut(usize, f32),
     ) -> Lane {
+        let Asked { heads, head, token, factor } = query;
         heads.read(0, head, token, numbers);
         let words = &mut words[..numbers.len().div_ceil(<Self as Product<S>>::NUMBERS)];
         let scale = integers(s, numbers, factor.signum(), 0, words);

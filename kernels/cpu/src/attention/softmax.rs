@@ -2,12 +2,17 @@
 
 use std::{marker::PhantomData, ops::Range};
 
-use super::{Lanes, keys::Keys, query::Query};
+use super::{
+    Lanes,
+    keys::Keys,
+    query::{Asked, Query},
+};
 use crate::{
-    gemm::{Ahead, Float, LINE, Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
+    gemm::{Ahead, Float, Operands, RowKernel, Sums, accumulate, balanced, load, store, with_rows},
     heads::Heads,
     math::{exp2, exp2_coarse},
     simd::{Simd, TILE_VECTORS},
+    storage::LINE,
 };
 
 /// Keys of a block. The scores of 16 queries take 12 KiB, of 32 queries 24 KiB: they stay in the first-level
@@ -60,7 +65,8 @@ impl<'a, S: Simd, Q: Query<S>, P: Float<S>> Group<'a, S, Q, P> {
         for (lane, token) in tokens.enumerate() {
             let (numbers, rest) = self.output.split_at_mut(self.head_dim);
             let memory = [numbers, &mut rest[..self.head_dim]];
-            let known = Q::take(self.simd, heads, head, token, factor, memory, |k, word| {
+            let query = Asked { heads, head, token, factor };
+            let known = Q::take(self.simd, query, memory, |k, word| {
                 self.queries[k * S::TILE_COLUMNS + lane] = word;
             });
             self.factors[lane] = known.factor;

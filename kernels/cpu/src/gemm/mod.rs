@@ -23,7 +23,7 @@ pub(crate) use self::{
     narrow::{Scratch, fill_words, vector_scale},
     pack::Packed,
     product::{Bf16, F32, Float, Int8, Product, bf16_code, nearest_code},
-    tile::{Ahead, LINE, Operands, RowKernel, Sums, accumulate, load, store, with_rows},
+    tile::{Ahead, Operands, RowKernel, Sums, accumulate, load, store, with_rows},
 };
 use crate::{
     activation,

@@ -15,7 +15,7 @@ use kernels_backend::{DType, Result, RowDims, WeightFormat};
 use super::product::{Int8, Product, bf16_code, nearest_code};
 use crate::{
     layer_norm::sum,
-    memory::Buffer,
+    memory::{Buffer, grow},
     simd::{MAX_TILE_COLUMNS, Simd},
     storage::{Matrix, row_stride},
     stream::Context,
@@ -51,9 +51,7 @@ impl Scratch {
         let dims = RowDims { batch: 1, rows: total, width: depth, rows_per_sample: total, offset: 0 };
         let stride = row_stride(depth, DType::F32);
         self.words.grow(context.name, [total, stride])?;
-        if self.rows.len() < total {
-            self.rows.resize(total, RowScale::default());
-        }
+        grow(&mut self.rows, total);
         let (s, rows) = (context.simd, Parts::new(&mut self.rows[..total]));
         let words = Parts::new(&mut self.words[..total * stride]);
         context.threads.for_each(total.div_ceil(ROWS), |block| {

@@ -11,9 +11,6 @@ pub(crate) type Sums<S, const ROWS: usize> = [[<S as Simd>::Vector; TILE_VECTORS
 /// 91 %. Half the distance is worse by 2 % for 768 terms.
 const PREFETCH: usize = 512;
 
-/// Words of a cache line.
-pub(crate) const LINE: usize = 16;
-
 /// Memory that will be needed soon and may lie beyond the first-level cache; a line is asked for at each step of the sum.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
